@@ -1,0 +1,19 @@
+# Each target is one line of the command line, so that nobody needs make.
+PYTHON ?= python3
+
+.PHONY: demo ui test soak
+
+demo:
+	$(PYTHON) . demo $(if $(FRAME),--frame "$(FRAME)")
+
+ui:
+	$(PYTHON) . ui
+
+test:
+	$(PYTHON) . test
+
+soak:
+	$(PYTHON) . soak
+
+bench-%:
+	$(PYTHON) . bench $*

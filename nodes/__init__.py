@@ -1,0 +1,7 @@
+"""The nodes that generate: base model, adapter, conditioning, masks."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+NODES: list[type[io.ComfyNode]] = []
