@@ -1,0 +1,1 @@
+"""Nerve trees with known biomarkers and the frames drawn from them."""
