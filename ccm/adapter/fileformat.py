@@ -1,0 +1,233 @@
+"""The adapter file: safetensors that the stock ComfyUI LoRA loader reads too, and metadata on what it holds.
+
+Tensors of each layer, by the host's own module name; A and B in the shapes that PEFT trains:
+
+    diffusion_model.<module>.lora_A.weight   [r, in] or [r, in, kh, kw]
+    diffusion_model.<module>.lora_B.weight   [out, r] or [out, r, 1, 1]
+    diffusion_model.<module>.alpha           [] = s r; where it is missing, s = 1, as the host has it
+    diffusion_model.<module>.dora_scale      [out, 1] or [out, 1, 1, 1]; a plain LoRA has none
+
+Metadata keys start with `ccm.`. `ccm.convention` says what dora_scale means (see `Convention`); the two DoRA
+conventions look alike, and a file without the key holds true magnitudes. All tensors are written in fp32.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import AdapterError
+from .dora import AdapterLayer, Convention, in_convention
+from .fingerprint import fingerprint, sample
+
+PREFIX = "diffusion_model."
+FORMAT = "1"
+NOTICE = "Synthetic images, for research only. Not for clinical use."
+FORMULAS = {
+    Convention.LORA: "W' = W0 + s B A",
+    Convention.TRUE_M: "W' = m V / ||V||, V = W0 + s B A, dora_scale = m",
+    Convention.CORRECTED: "W' = c V / (||W0|| + eps), V = W0 + s B A, dora_scale = c",
+}
+PARTS = ("lora_A.weight", "lora_B.weight", "alpha", "dora_scale")
+RETRAIN = "copy the file again, or export it again from the trainer"
+
+
+@dataclass(frozen=True)
+class AdapterFile:
+    """A file that was read: its layers by module name (no prefix), its convention and its metadata."""
+
+    layers: dict[str, AdapterLayer]
+    convention: Convention
+    metadata: dict[str, str]
+
+    @property
+    def base_fingerprint(self) -> str | None:
+        """The base it was trained on (see `fingerprint`), if the file says."""
+        return self.metadata.get("ccm.base_fingerprint")
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What the trainer recorded about itself; empty if the file does not say."""
+        try:
+            recorded = json.loads(self.metadata.get("ccm.training", "{}"))
+        except json.JSONDecodeError:
+            return {}
+        return recorded if isinstance(recorded, dict) else {}
+
+
+def save_adapter(
+    path: Path | str,
+    layers: Mapping[str, AdapterLayer],
+    base: Mapping[str, Tensor],
+    *,
+    convention: Convention = Convention.CORRECTED,
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Write an adapter atomically.
+
+    `layers` and `base` (the weights W0 that it was trained on) go by module name without prefix, as
+    `layers_from_peft` and `base_from_peft` return them. CORRECTED is what the stock loader of today's hosts
+    applies exactly; a plain LoRA ignores `convention`. `training` is any JSON-able record of how it was made.
+    Raises AdapterError if a layer does not fit its base or holds NaN or infinite values.
+    """
+    converted: dict[str, AdapterLayer] = {}
+    for name, layer in layers.items():
+        check_layer(name, layer, base[name].shape)
+        converted[name] = in_convention(base[name], layer, convention)
+    kind = next((v.convention for v in converted.values() if v.row_scale is not None), Convention.LORA)
+    samples = {name: sample(base[name]) for name in converted}
+    metadata = _metadata(converted, kind, fingerprint(samples), training or {})
+    tensors: dict[str, Tensor] = {}
+    for name, layer in converted.items():
+        tensors |= _tensors(name, layer, base[name].dim())
+    _write(Path(path), tensors, metadata)
+
+
+def read_adapter(path: Path | str) -> AdapterFile:
+    """Read and check an adapter file.
+
+    Raises AdapterError for a file that is missing, empty, truncated or not safetensors, that holds tensors of
+    another kind, incomplete layers, shapes that contradict each other, or NaN or infinite values.
+    """
+    tensors, metadata = _load(Path(path))
+    if metadata.get("ccm.format", FORMAT) != FORMAT:
+        raise AdapterError(
+            f"{path} has format {metadata['ccm.format']}, this version reads format {FORMAT}",
+            fix="update ComfyUI-CCM",
+        )
+    try:
+        convention = Convention(metadata.get("ccm.convention", Convention.TRUE_M))
+    except ValueError:
+        known = ", ".join(c.value for c in Convention)
+        raise AdapterError(
+            f"{path} has the convention {metadata['ccm.convention']!r}; known are {known}", fix=RETRAIN
+        ) from None
+    groups = _group(path, tensors)
+    layers = {name: _layer(name, parts, convention) for name, parts in groups.items()}
+    for name, layer in layers.items():
+        check_layer(name, layer, None)
+    if all(layer.row_scale is None for layer in layers.values()):
+        convention = Convention.LORA
+    return AdapterFile(layers, convention, metadata)
+
+
+def check_layer(name: str, layer: AdapterLayer, weight_shape: torch.Size | None) -> None:
+    """Raise AdapterError unless the layer is finite, consistent, and fits that weight shape, if given."""
+    down, up, row_scale = layer.down, layer.up, layer.row_scale
+    out, rank = up.shape[0], down.shape[0]
+    consistent = up.dim() in (2, 4) and down.dim() in (2, 4) and up.numel() == out * rank and rank > 0
+    if not consistent or (row_scale is not None and row_scale.numel() != out):
+        got = f"A {list(down.shape)}, B {list(up.shape)}"
+        got += "" if row_scale is None else f", dora_scale of {row_scale.numel()}"
+        raise AdapterError(f"Layer {name} holds shapes that do not belong together: {got}", fix=RETRAIN)
+    if weight_shape is not None and (
+        weight_shape[0] != out or weight_shape.numel() * rank != out * down.numel()
+    ):
+        raise AdapterError(
+            f"Layer {name} is for weights [{out}, {down.numel() // rank}], the base has {list(weight_shape)}",
+            fix="use the base model that the adapter was trained on",
+        )
+    values = [down, up] if row_scale is None else [down, up, row_scale]
+    if not all(torch.isfinite(v.float()).all() for v in values) or not abs(layer.scale) < float("inf"):
+        raise AdapterError(
+            f"Layer {name} holds NaN or infinite values",
+            fix="use an earlier checkpoint, and train with a lower learning rate",
+        )
+
+
+def _tensors(name: str, layer: AdapterLayer, weight_dims: int) -> dict[str, Tensor]:
+    key = f"{PREFIX}{name}."
+    tensors = {
+        f"{key}lora_A.weight": layer.down,
+        f"{key}lora_B.weight": layer.up,
+        f"{key}alpha": torch.tensor(layer.scale * layer.rank),
+    }
+    if layer.row_scale is not None:
+        tensors[f"{key}dora_scale"] = layer.row_scale.reshape(-1, *[1] * (weight_dims - 1))
+    return {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in tensors.items()}
+
+
+def _metadata(
+    layers: Mapping[str, AdapterLayer], kind: Convention, base: str, training: Mapping[str, Any]
+) -> dict[str, str]:
+    return {
+        "format": "pt",
+        "ccm.format": FORMAT,
+        "ccm.convention": kind.value,
+        "ccm.formula": FORMULAS[kind],
+        "ccm.rank": ", ".join(str(r) for r in sorted({layer.rank for layer in layers.values()})),
+        "ccm.layers": str(len(layers)),
+        "ccm.base_fingerprint": base,
+        "ccm.training": json.dumps(dict(training), sort_keys=True),
+        "ccm.notice": NOTICE,
+    }
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(tensors, partial, metadata)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise AdapterError(
+            f"There is no adapter file {path}", fix="put it into models/loras, and choose it again"
+        )
+    if path.stat().st_size == 0:
+        raise AdapterError(f"The adapter file {path} is empty", fix=RETRAIN)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise AdapterError(f"{path} is truncated or not a safetensors file ({error})", fix=RETRAIN) from error
+
+
+def _group(path: Path | str, tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Sort the tensors into {module name: {part: tensor}}."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    unknown: list[str] = []
+    for key, tensor in tensors.items():
+        part = next((p for p in PARTS if key.endswith(f".{p}")), None)
+        if part is None or not key.startswith(PREFIX):
+            unknown.append(key)
+        else:
+            groups.setdefault(key[len(PREFIX) : -len(part) - 1], {})[part] = tensor
+    if unknown or not groups:
+        few = ", ".join(unknown[:3]) or "none"
+        raise AdapterError(
+            f"{path} holds {len(unknown)} of {len(tensors)} keys that this pack cannot apply ({few})",
+            fix="save it with the pack's trainer, or load it with ComfyUI's own LoRA loader",
+        )
+    return groups
+
+
+def _layer(name: str, parts: Mapping[str, Tensor], convention: Convention) -> AdapterLayer:
+    missing = [part for part in PARTS[:2] if part not in parts]
+    if missing:
+        raise AdapterError(f"Layer {name} lacks {' and '.join(missing)}", fix=RETRAIN)
+    down, up, row_scale = parts["lora_A.weight"], parts["lora_B.weight"], parts.get("dora_scale")
+    scale = float(parts["alpha"].float().mean()) / max(1, down.shape[0]) if "alpha" in parts else 1.0
+    if row_scale is None:
+        return AdapterLayer(down, up, scale)
+    if row_scale.dim() == 0 or row_scale.shape[0] != row_scale.numel():
+        raise AdapterError(
+            f"Layer {name} has a dora_scale {list(row_scale.shape)}; expected one value per output row",
+            fix="use an adapter with magnitudes on the output axis, as PEFT trains them",
+        )
+    return AdapterLayer(down, up, scale, row_scale.flatten(), convention)

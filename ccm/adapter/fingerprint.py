@@ -1,0 +1,48 @@
+"""Tell whether a model's base weights are those that an adapter was trained on, whatever their dtype.
+
+A cryptographic hash would change with every cast, so the fingerprint is a sample: SAMPLES weights of each
+adapted layer, at places that depend on nothing but the layer's size. Two bases are compared by the relative
+distance of the samples in the median layer: 0 for the same file, below 0.1 for a bf16, fp16 or fp8 cast of
+it, about 1.4 for independently trained weights.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SAMPLES = 16
+SAME_BASE = 0.5  # largest median distance that still counts as a cast of the same base
+STRIDE = (
+    2654435761  # 2^32 / golden ratio: spreads the places over rows and columns (Knuth, TAOCP vol. 3, 6.4)
+)
+
+
+def sample(weight: Tensor) -> Tensor:
+    """Return SAMPLES fp32 values of a weight of any shape and float dtype, on the CPU."""
+    places = [i * STRIDE % weight.numel() for i in range(SAMPLES)]
+    return weight.detach().reshape(-1)[torch.tensor(places, device=weight.device)].to("cpu", torch.float32)
+
+
+def fingerprint(samples: Mapping[str, Tensor]) -> str:
+    """Return the samples of the layers, sorted by name, as base64 text for the file's metadata."""
+    values = torch.stack([samples[name] for name in sorted(samples)])
+    return base64.b64encode(values.numpy().astype("<f4").tobytes()).decode("ascii")
+
+
+def distance(recorded: str, samples: Mapping[str, Tensor]) -> float:
+    """Return ||a - b|| / ||b|| in the median layer: a this base, b the recorded; inf if not comparable."""
+    try:
+        b = np.frombuffer(base64.b64decode(recorded, validate=True), dtype="<f4").reshape(
+            len(samples), SAMPLES
+        )
+    except (binascii.Error, ValueError):
+        return float("inf")
+    a = torch.stack([samples[name] for name in sorted(samples)]).numpy()
+    gap, size = np.linalg.norm(a - b, axis=1), np.linalg.norm(b, axis=1)
+    return float(np.median(gap / np.maximum(size, np.finfo(np.float32).tiny)))
