@@ -1,0 +1,1 @@
+"""What `python . bench NAME` runs: one module each, with `main(arguments) -> exit status`; it prints JSON."""

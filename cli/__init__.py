@@ -1,0 +1,64 @@
+"""The command line: one module per command, listed here."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from types import FrameType
+
+from ..ccm.errors import CCMError
+from . import bench, demo, soak, test, train, ui, weights
+from .command import Command
+
+COMMANDS: tuple[Command, ...] = (
+    demo.COMMAND,
+    ui.COMMAND,
+    test.COMMAND,
+    soak.COMMAND,
+    bench.COMMAND,
+    train.COMMAND,
+    weights.COMMAND,
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command and return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python .", description="ComfyUI-CCM: synthetic corneal confocal microscopy."
+    )
+    commands = parser.add_subparsers(metavar="command", required=True)
+    for command in COMMANDS:
+        sub = commands.add_parser(command.name, help=command.help, description=command.help)
+        command.arguments(sub)
+        sub.set_defaults(command=command)
+    options = parser.parse_args(arguments)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _leave)
+    try:
+        return _run(options.command, options, arguments)
+    except CCMError as error:
+        print(f"\nError: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on where it left off.", file=sys.stderr)
+        return 130
+
+
+def _run(command: Command, options: argparse.Namespace, arguments: list[str]) -> int:
+    if command.environment is None:
+        return command.run(options)
+    from ..host import environment
+
+    python = environment.prepare(tools=command.environment == "tools")
+    if not environment.is_current(python):
+        return environment.rerun(python, arguments)
+    return command.run(options)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Leave through every `finally`, so that no server is left behind."""
+    os.write(2, b"\nStopping.\n")
+    raise SystemExit(128 + number)

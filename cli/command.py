@@ -1,0 +1,23 @@
+"""What one command of the command line consists of."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its options, what it does, and whether it runs inside the pack's own `.venv`.
+
+    `environment` is None for a command that needs the standard library only, "host" for one that needs what
+    ComfyUI and the pack need, and "tools" for one that needs the test tools too.
+    """
+
+    name: str
+    help: str
+    arguments: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace], int]
+    environment: Literal["host", "tools"] | None

@@ -1,0 +1,33 @@
+"""Hand a command over to a module of the pack that has `main(arguments) -> exit status`."""
+
+from __future__ import annotations
+
+import importlib
+from argparse import REMAINDER, ArgumentParser, Namespace
+
+from ..ccm.errors import CCMError
+from ..host.paths import ROOT
+
+PACKAGE = __package__.rpartition(".")[0]
+
+
+def arguments(parser: ArgumentParser, folder: str) -> None:
+    """Let the user name one module of `folder` and give it arguments."""
+    parser.add_argument("name", help=", ".join(names(folder)) or f"a module of {folder}/")
+    parser.add_argument("arguments", nargs=REMAINDER, help="options of that module")
+
+
+def run(options: Namespace, folder: str) -> int:
+    """Call `main` of the module that the user named; raises CCMError for a name that is none."""
+    if options.name not in names(folder):
+        raise CCMError(
+            f"There is no {options.name!r} in {folder}/", fix=f"use one of: {', '.join(names(folder))}"
+        )
+    module = importlib.import_module(f"{PACKAGE}.{folder}.{options.name.replace('-', '_')}")
+    return module.main(options.arguments)
+
+
+def names(folder: str) -> list[str]:
+    """Return the names of the modules in `folder` that can be run: those that define `main`."""
+    paths = sorted((ROOT / folder).glob("*.py"))
+    return [path.stem.replace("_", "-") for path in paths if "\ndef main(" in path.read_text("utf-8")]

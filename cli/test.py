@@ -1,0 +1,28 @@
+"""`python . test`: every test except the long campaigns; more arguments go to pytest."""
+
+from __future__ import annotations
+
+import os
+from argparse import REMAINDER, ArgumentParser, Namespace
+
+from ..host.paths import ROOT
+from .command import Command
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("pytest", nargs=REMAINDER, help="options and paths for pytest")
+
+
+def run(options: Namespace) -> int:
+    return run_pytest(["-m", "not soak", *options.pytest])
+
+
+def run_pytest(options: list[str]) -> int:
+    """Run pytest in this process: `python -m pytest` would put our `nodes` before the host's."""
+    import pytest
+
+    os.chdir(ROOT)
+    return int(pytest.main(options))
+
+
+COMMAND = Command("test", "run the tests, a real ComfyUI included", arguments, run, "tools")
