@@ -39,29 +39,27 @@ class CohortReference:
 
 
 ASSUMED = "assumed"
-LSMU = "LSMU 2016, controls against type 1 diabetes"
-STATUS = "PMC5316911, type 1 diabetes by neuropathy status"
+LSMU = "LSMU 2016 (10 controls, 30 patients with type 1 diabetes; neuropathy status not given)"
+STATUS = "PMC5316911 (type 1 diabetes by neuropathy status)"
 
 REFERENCES: dict[Cohort, CohortReference] = {
     Cohort.CONTROL: CohortReference(
         cnfl_mm_per_mm2=Reference(19.7, 5.6, LSMU),
         cnfd_per_mm2=Reference(30.0, 6.0, ASSUMED),
-        cnbd_per_mm2=Reference(40.0, 14.0, ASSUMED),
+        cnbd_per_mm2=Reference(61.9, 36.3, f"{LSMU}: 9.90 +- 5.8 branches per 0.16 mm2 frame"),
         tortuosity_um=Reference(3.0, 1.0, ASSUMED),
     ),
     Cohort.T1NODPN: CohortReference(
-        cnfl_mm_per_mm2=Reference(
-            15.0, 5.4, f"{STATUS}: low risk 19.0 and at risk 11.0, equal weights assumed"
-        ),
+        cnfl_mm_per_mm2=Reference(15.0, 5.4, f"{STATUS}: low risk 19.0, at risk 11.0, equal shares assumed"),
         cnfd_per_mm2=Reference(24.0, 6.0, ASSUMED),
-        cnbd_per_mm2=Reference(28.0, 12.0, ASSUMED),
+        cnbd_per_mm2=Reference(28.6, 24.4, f"{LSMU}: 4.57 +- 3.91 branches per 0.16 mm2 frame"),
         tortuosity_um=Reference(4.0, 1.3, ASSUMED),
     ),
     Cohort.T1DPN: CohortReference(
         cnfl_mm_per_mm2=Reference(10.5, 4.5, STATUS),
         cnfd_per_mm2=Reference(16.0, 6.0, ASSUMED),
         cnbd_per_mm2=Reference(15.0, 10.0, ASSUMED),
-        tortuosity_um=Reference(5.5, 1.8, ASSUMED),
+        tortuosity_um=Reference(6.0, 1.8, ASSUMED),
     ),
 }
 
@@ -69,7 +67,8 @@ _PHRASES = {
     Cohort.CONTROL: "healthy control without diabetes, dense long parallel nerve fibres with many branches",
     Cohort.T1NODPN: "type 1 diabetes without peripheral neuropathy, slightly reduced nerve fibre density",
     Cohort.T1DPN: (
-        "type 1 diabetes with diabetic peripheral neuropathy, sparse thin tortuous nerve fibres with few branches"
+        "type 1 diabetes with diabetic peripheral neuropathy, "
+        "sparse thin tortuous nerve fibres with few branches"
     ),
 }
 

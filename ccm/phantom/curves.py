@@ -9,13 +9,20 @@ STEP_UM = 2.0
 
 def arc_lengths(points: np.ndarray) -> np.ndarray:
     """Return the distance of each point from the first along the polyline, [N] um."""
-    steps = np.hypot(*np.diff(points, axis=0).T)
+    steps = np.hypot(*(points[1:] - points[:-1]).T)
     return np.concatenate([[0.0], np.cumsum(steps)])
 
 
 def length_of(points: np.ndarray) -> float:
     """Return the length of a polyline, um."""
-    return float(np.hypot(*np.diff(points, axis=0).T).sum())
+    return float(np.hypot(*(points[1:] - points[:-1]).T).sum())
+
+
+def headings_of(points: np.ndarray, span: int = 3) -> np.ndarray:
+    """Return the direction at each point, taken over `span` points either side, [N] radians."""
+    index = np.arange(len(points))
+    steps = points[np.minimum(index + span, len(points) - 1)] - points[np.maximum(index - span, 0)]
+    return np.arctan2(steps[:, 1], steps[:, 0])
 
 
 def cut_to_length(points: np.ndarray, length: float) -> np.ndarray:
@@ -53,25 +60,25 @@ def _border_point(inner: np.ndarray, outer: np.ndarray, limits: np.ndarray) -> n
     return np.clip(inner + step * min(1.0, float(reach.min())), 0.0, limits)
 
 
-def undulation(
-    distance: np.ndarray, rms: float, wavelengths: tuple[float, float], rng: np.random.Generator
-) -> np.ndarray:
-    """Return a smooth random offset of the given RMS: six sines, long waves higher than short ones."""
-    lengths = np.exp(rng.uniform(*np.log(wavelengths), 6))
-    heights = lengths * rng.uniform(0.5, 1.0, 6)
-    heights *= rms * np.sqrt(2.0) / np.sqrt((heights**2).sum())
-    phases = rng.uniform(0, 2 * np.pi, 6)
-    return np.sin(2 * np.pi * distance[:, None] / lengths + phases) @ heights
+def wander(count: int, samples: int, rms: float, knot_um: float, rng: np.random.Generator) -> np.ndarray:
+    """Return `count` random signals [count,samples] of the given RMS, sampled every STEP_UM.
+
+    Nerves run straight for a while and then turn, rather than like sines: the signal is straight between
+    random knots about knot_um apart, with rounded corners; a smaller copy at 0.4 of the spacing is added.
+    """
+    rows = np.arange(count)[:, None]
+    signal = np.zeros((count, samples + 4))
+    for spacing, share in ((knot_um, 0.94), (0.4 * knot_um, 0.34)):
+        at = np.arange(samples + 4) * (STEP_UM / spacing) + rng.random((count, 1))
+        cell = at.astype(np.intp)
+        knots = rng.standard_normal((count, int(at[:, -1].max()) + 2))
+        low = knots[rows, cell]
+        signal += share * (low + (at - cell) * (knots[rows, cell + 1] - low))
+    rounded = sum(signal[:, k : k + samples] for k in range(5))
+    return np.asarray(rounded) * (rms * 0.26)
 
 
-def walk(start: np.ndarray, headings: np.ndarray, step: float = STEP_UM) -> np.ndarray:
-    """Return the polyline that starts at a point and follows headings [N] (radians), one per step."""
-    moves = step * np.stack([np.cos(headings), np.sin(headings)], axis=1)
-    return np.vstack([start, start + np.cumsum(moves, axis=0)])
-
-
-def bezier(corners: np.ndarray, count: int) -> np.ndarray:
-    """Return `count` points of the cubic Bezier curve with four corners [4,2]."""
-    t = np.linspace(0.0, 1.0, count)[:, None]
-    weights = np.hstack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
-    return weights @ corners
+def walk(starts: np.ndarray, headings: np.ndarray) -> np.ndarray:
+    """Return the polylines [K,N+1,2] that leave starts [K,2] and follow headings [K,N], STEP_UM a step."""
+    moves = STEP_UM * np.stack([np.cos(headings), np.sin(headings)], axis=-1)
+    return np.concatenate([starts[:, None], starts[:, None] + np.cumsum(moves, axis=1)], axis=1)

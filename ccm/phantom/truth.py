@@ -12,7 +12,7 @@ from ..images import UM_PER_PX
 from .curves import arc_lengths, length_of
 
 if TYPE_CHECKING:
-    from .topology import Nerve
+    from .tree import Nerve
 
 MIN_MAIN_UM = 100.0
 
@@ -38,9 +38,11 @@ class NerveTruth:
 def measure_truth(nerves: Sequence[Nerve], size_um: tuple[float, float]) -> NerveTruth:
     """Measure the biomarkers of nerves inside a frame of size_um (width, height).
 
-    Lengths are those of the centre-lines. A branch starts on its parent's centre-line, and the part inside the
-    parent's body counts, as it does in a skeleton. A main fibre leaves no other and is at least 100 um long; a
-    branch has one branch point, on its parent, a connection a second one on the nerve it joins; a crossing has none.
+    Lengths are those of the centre-lines. A branch starts on its parent's centre-line, and the part inside
+    the parent's body counts, as it does in a skeleton. A main fibre leaves no other and is at least 100 um
+    long. A branch has one branch point, on its parent, a connection a second one on the nerve it joins, and
+    only those on main fibres count; a crossing has none. CTBD counts branches and connections alike. Overlap
+    of bodies at feet and crossings is not taken off CNFA. Tortuosity is the mean over main fibres.
     """
     area = size_um[0] * size_um[1] * 1e-6
     lengths = np.array([length_of(n.points_um) for n in nerves])
