@@ -1,0 +1,177 @@
+"""From a nerve mask to ordered pixel paths between junctions, all of it vectorised.
+
+Pixel geometry: points are (x, y) in pixels, the centre of pixel [row, column] lies at (column + 0.5, row + 0.5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import MaskError
+
+HOLE_UM2 = 30.0  # a smaller hole in a nerve is segmentation noise, and would split its centre-line in two
+
+
+@dataclass(frozen=True)
+class PixelPaths:
+    """The skeleton cut at its junctions into S ordered paths of pixels, and the J clusters of junction pixels.
+
+    points: [N,2] pixel centres (x, y), path after path. offsets: [S+1], path s is points[offsets[s]:offsets[s+1]].
+    ends: [S,2] junction at which the first and the last pixel of a path hang, -1 for a free end.
+    closed: [S] paths that are rings. junctions: [J,2] centres of the junction clusters (x, y).
+    """
+
+    points: np.ndarray
+    offsets: np.ndarray
+    ends: np.ndarray
+    closed: np.ndarray
+    junctions: np.ndarray
+
+
+def as_nerve_mask(mask: np.ndarray) -> np.ndarray:
+    """Turn a mask [H,W] into bool [H,W]: floating-point values above 0.5 and other non-zero values are nerve.
+
+    Raises MaskError on any other shape, on no pixels, and on NaN or infinity.
+    """
+    array = np.asarray(mask)
+    if array.ndim != 2 or array.size == 0:
+        raise MaskError(
+            f"Mask has shape {array.shape}; expected one picture [height, width] with pixels",
+            fix="pass one mask at a time, without a colour channel",
+        )
+    if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
+        raise MaskError(f"Mask holds {array.dtype} values", fix="pass a mask of numbers or of booleans")
+    if not np.isfinite(array).all():
+        raise MaskError("Mask holds NaN or infinite values", fix="draw or load the mask again")
+    return array > 0.5 if np.issubdtype(array.dtype, np.floating) else array != 0
+
+
+def fill_small_holes(mask: np.ndarray, um_per_px: float) -> np.ndarray:
+    """Fill the holes of a mask, bool [H,W], that are smaller than 30 um^2 (and at least the one-pixel ones)."""
+    import cv2
+
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
+    small = stats[:, cv2.CC_STAT_AREA] <= max(1.0, HOLE_UM2 / um_per_px**2)
+    left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
+    right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
+    inside = (left > 0) & (top > 0) & (right < mask.shape[1]) & (bottom < mask.shape[0])
+    hole = small & inside
+    hole[0] = False  # label 0 is the mask itself
+    return mask | hole[labels] if hole.any() else mask
+
+
+def thin(mask: np.ndarray) -> np.ndarray:
+    """One-pixel-wide centre-line, bool [H,W], of a mask (Zhang and Suen 1984, as scikit-image has it)."""
+    from skimage.morphology import skeletonize
+
+    return skeletonize(mask)
+
+
+def trace_paths(skeleton: np.ndarray) -> PixelPaths:
+    """Cut a one-pixel-wide skeleton, bool [H,W], into ordered paths between junction clusters.
+
+    Strategy: pixels are nodes; a diagonal step is an edge only where no straight step joins the same two pixels, so
+    that stairs hold no triangles. Pixels of three or more edges are junctions, touching ones are one cluster. One
+    depth-first walk from a helper node that is tied to one end of every path then yields all paths in order.
+    """
+    padded = np.pad(skeleton, 1)
+    where = np.flatnonzero(padded)
+    rows, columns = np.divmod(where, padded.shape[1])
+    points = np.stack([columns - 0.5, rows - 0.5], axis=1)
+    tails, heads = _edges(padded, where)
+    degree = np.bincount(np.concatenate([tails, heads]), minlength=len(where))
+    is_junction = degree >= 3
+    cluster, centres = _clusters(points, tails, heads, is_junction)
+    along = ~is_junction[tails] & ~is_junction[heads]
+    order, offsets, closed = _walk(tails[along], heads[along], ~is_junction)
+    ends = _hang(tails, heads, is_junction, cluster, order, offsets, along)
+    return PixelPaths(points[order], offsets, ends, closed, centres)
+
+
+def _edges(padded: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Edges (tail, head) between skeleton pixels, as indices into `where`."""
+    flat, width = padded.ravel(), padded.shape[1]
+    node = np.full(flat.shape, -1, dtype=np.int64)
+    node[where] = np.arange(len(where))
+    tails, heads = [], []
+    for step, corners in ((1, ()), (width, ()), (width + 1, (1, width)), (width - 1, (-1, width))):
+        joined = flat[where + step]
+        for corner in corners:
+            joined = joined & ~flat[where + corner]
+        tails.append(np.flatnonzero(joined))
+        heads.append(node[where[joined] + step])
+    return np.concatenate(tails), np.concatenate(heads)
+
+
+def _clusters(
+    points: np.ndarray, tails: np.ndarray, heads: np.ndarray, is_junction: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cluster number of every junction pixel (-1 elsewhere) and the cluster centres [J,2]."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    number = np.cumsum(is_junction) - 1
+    touching = is_junction[tails] & is_junction[heads]
+    size = int(is_junction.sum())
+    pairs = (number[tails[touching]], number[heads[touching]])
+    count, labels = connected_components(coo_array((np.ones(len(pairs[0])), pairs), shape=(size, size)))
+    cluster = np.full(len(points), -1, dtype=np.int64)
+    cluster[is_junction] = labels
+    members = np.maximum(np.bincount(labels, minlength=count), 1)
+    centre = [np.bincount(labels, points[is_junction, axis], minlength=count) / members for axis in (0, 1)]
+    return cluster, np.stack(centre, axis=1)
+
+
+def _walk(
+    tails: np.ndarray, heads: np.ndarray, on_path: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Path pixels in walking order, the offset at which each path starts, and whether it is a ring."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components, depth_first_order
+
+    size = len(on_path)
+    joined = coo_array((np.ones(len(tails), dtype=np.int8), (tails, heads)), shape=(size, size))
+    _, label = connected_components(joined, directed=False)
+    degree = np.bincount(np.concatenate([tails, heads]), minlength=size)
+    nodes = np.flatnonzero(on_path)
+    nodes = nodes[np.lexsort((degree[nodes], label[nodes]))]  # in every path, an end comes first
+    first = np.flatnonzero(np.diff(label[nodes], prepend=-1))
+    starts = nodes[first]
+    ring = degree[starts] == 2
+    graph = coo_array(
+        (
+            np.ones(len(tails) + len(starts), dtype=np.int8),
+            (np.concatenate([tails, np.full(len(starts), size)]), np.concatenate([heads, starts])),
+        ),
+        shape=(size + 1, size + 1),
+    ).tocsr()
+    order = depth_first_order(graph, size, directed=False, return_predecessors=False)[1:]
+    begin = np.flatnonzero(np.isin(order, starts, assume_unique=True))
+    is_ring = np.zeros(size, dtype=bool)
+    is_ring[starts[ring]] = True
+    return order, np.append(begin, len(order)), is_ring[order[begin]]
+
+
+def _hang(
+    tails: np.ndarray,
+    heads: np.ndarray,
+    is_junction: np.ndarray,
+    cluster: np.ndarray,
+    order: np.ndarray,
+    offsets: np.ndarray,
+    along: np.ndarray,
+) -> np.ndarray:
+    """Junction cluster at the first and at the last pixel of every path, [S,2], -1 where it is free."""
+    mixed = is_junction[tails] != is_junction[heads]
+    pixel = np.where(is_junction[tails], heads, tails)[mixed]
+    at = np.where(is_junction[tails], cluster[tails], cluster[heads])[mixed]
+    first, last = order[offsets[:-1]], order[offsets[1:] - 1]
+    hung = np.full((2, len(cluster)), -1, dtype=np.int64)
+    hung[0, pixel[::-1]] = at[::-1]  # the first edge of a pixel wins here,
+    hung[1, pixel] = at  # the last one here: only a path of a single pixel has both
+    ends = np.stack([hung[0, first], hung[1, last]], axis=1)
+    single = (first == last) & (np.bincount(pixel, minlength=len(cluster))[first] < 2)
+    ends[single, 1] = -1
+    return ends
