@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-NODES: list[type[io.ComfyNode]] = []
+from .adapter import LoadAdapter
+
+NODES: list[type[io.ComfyNode]] = [LoadAdapter]

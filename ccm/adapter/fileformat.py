@@ -26,6 +26,7 @@ from torch import Tensor
 from ..errors import AdapterError
 from .dora import AdapterLayer, Convention, in_convention
 from .fingerprint import fingerprint, sample
+from .fit import check_fit
 
 PREFIX = "diffusion_model."
 FORMAT = "1"
@@ -77,10 +78,10 @@ def save_adapter(
     applies exactly; a plain LoRA ignores `convention`. `training` is any JSON-able record of how it was made.
     Raises AdapterError if a layer does not fit its base or holds NaN or infinite values.
     """
-    converted: dict[str, AdapterLayer] = {}
     for name, layer in layers.items():
-        check_layer(name, layer, base[name].shape)
-        converted[name] = in_convention(base[name], layer, convention)
+        check_layer(name, layer)
+    check_fit(layers, {name: weight.shape for name, weight in base.items()})
+    converted = {name: in_convention(base[name], layer, convention) for name, layer in layers.items()}
     kind = next((v.convention for v in converted.values() if v.row_scale is not None), Convention.LORA)
     samples = {name: sample(base[name]) for name in converted}
     metadata = _metadata(converted, kind, fingerprint(samples), training or {})
@@ -112,28 +113,20 @@ def read_adapter(path: Path | str) -> AdapterFile:
     groups = _group(path, tensors)
     layers = {name: _layer(name, parts, convention) for name, parts in groups.items()}
     for name, layer in layers.items():
-        check_layer(name, layer, None)
+        check_layer(name, layer)
     if all(layer.row_scale is None for layer in layers.values()):
         convention = Convention.LORA
     return AdapterFile(layers, convention, metadata)
 
 
-def check_layer(name: str, layer: AdapterLayer, weight_shape: torch.Size | None) -> None:
-    """Raise AdapterError unless the layer is finite, consistent, and fits that weight shape, if given."""
+def check_layer(name: str, layer: AdapterLayer) -> None:
+    """Raise AdapterError unless the shapes of the layer belong together and all its values are finite."""
     down, up, row_scale = layer.down, layer.up, layer.row_scale
-    out, rank = up.shape[0], down.shape[0]
-    consistent = up.dim() in (2, 4) and down.dim() in (2, 4) and up.numel() == out * rank and rank > 0
-    if not consistent or (row_scale is not None and row_scale.numel() != out):
+    consistent = min(down.dim(), up.dim()) >= 2 and 0 < up.numel() == up.shape[0] * down.shape[0]
+    if not consistent or (row_scale is not None and row_scale.numel() != up.shape[0]):
         got = f"A {list(down.shape)}, B {list(up.shape)}"
         got += "" if row_scale is None else f", dora_scale of {row_scale.numel()}"
         raise AdapterError(f"Layer {name} holds shapes that do not belong together: {got}", fix=RETRAIN)
-    if weight_shape is not None and (
-        weight_shape[0] != out or weight_shape.numel() * rank != out * down.numel()
-    ):
-        raise AdapterError(
-            f"Layer {name} is for weights [{out}, {down.numel() // rank}], the base has {list(weight_shape)}",
-            fix="use the base model that the adapter was trained on",
-        )
     values = [down, up] if row_scale is None else [down, up, row_scale]
     if not all(torch.isfinite(v.float()).all() for v in values) or not abs(layer.scale) < float("inf"):
         raise AdapterError(
@@ -222,7 +215,8 @@ def _layer(name: str, parts: Mapping[str, Tensor], convention: Convention) -> Ad
     if missing:
         raise AdapterError(f"Layer {name} lacks {' and '.join(missing)}", fix=RETRAIN)
     down, up, row_scale = parts["lora_A.weight"], parts["lora_B.weight"], parts.get("dora_scale")
-    scale = float(parts["alpha"].float().mean()) / max(1, down.shape[0]) if "alpha" in parts else 1.0
+    rank = down.shape[0] if down.dim() else 1
+    scale = float(parts["alpha"].float().mean()) / max(1, rank) if "alpha" in parts else 1.0
     if row_scale is None:
         return AdapterLayer(down, up, scale)
     if row_scale.dim() == 0 or row_scale.shape[0] != row_scale.numel():
