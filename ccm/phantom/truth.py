@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..images import UM_PER_PX
+from ..morphometry.biomarkers import arc_over_chord, tortuosity_coefficient
+from ..morphometry.graph import Nerve as MeasuredNerve
+from ..morphometry.graph import Role
 from .curves import arc_lengths, length_of
 
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ def measure_truth(nerves: Sequence[Nerve], size_um: tuple[float, float]) -> Nerv
     widths = np.array([_mean_width(n) for n in nerves])
     total = float(lengths.sum())
     is_main = [n.role == "main" and length >= MIN_MAIN_UM for n, length in zip(nerves, lengths, strict=True)]
-    mains = [n for n, main in zip(nerves, is_main, strict=True) if main]
+    rows = zip(nerves, lengths, is_main, strict=True)
+    mains = [_as_measured(n, float(length)) for n, length, main in rows if main]
     feet = [foot for n in nerves for foot in (n.parent, n.joins) if foot is not None]
     points = sum(is_main[foot] for foot in feet)
     branches = sum(n.role != "main" for n in nerves)
@@ -60,8 +63,8 @@ def measure_truth(nerves: Sequence[Nerve], size_um: tuple[float, float]) -> Nerv
         ctbd_per_mm2=branches / area,
         cnfa=float((lengths * widths).sum()) * 1e-6 / area,
         cnfw_um=float((lengths * widths).sum() / total) if total else 0.0,
-        tortuosity_tc=float(np.mean([tortuosity_coefficient(n.points_um) for n in mains])) if mains else 0.0,
-        tortuosity_arc_chord=float(np.mean([arc_over_chord(n.points_um) for n in mains])) if mains else 1.0,
+        tortuosity_tc=float(np.mean([tortuosity_coefficient(n) for n in mains])) if mains else 0.0,
+        tortuosity_arc_chord=float(np.mean([arc_over_chord(n) for n in mains])) if mains else 1.0,
         main_fibres=len(mains),
         branch_points=int(points),
         length_um=total,
@@ -69,25 +72,9 @@ def measure_truth(nerves: Sequence[Nerve], size_um: tuple[float, float]) -> Nerv
     )
 
 
-def arc_over_chord(points_um: np.ndarray) -> float:
-    """Return length over end-to-end distance, 1 for a straight line."""
-    return length_of(points_um) / max(float(np.hypot(*(points_um[-1] - points_um[0]))), 1e-9)
-
-
-def tortuosity_coefficient(points_um: np.ndarray) -> float:
-    """Return the tortuosity coefficient of Kallinikos 2004, 0 for a straight line.
-
-    The curve is turned until its chord is horizontal; then TC = integral of sqrt(f'^2 + f''^2) dx in units of
-    1.0417 um, the pixel of the instrument it was defined on.
-    """
-    pixels = (points_um - points_um[0]) / UM_PER_PX
-    chord = pixels[-1] / max(float(np.hypot(*pixels[-1])), 1e-9)
-    turned = pixels @ np.array([[chord[0], -chord[1]], [chord[1], chord[0]]])
-    x = np.arange(0.0, max(turned[-1, 0], 2.0), 1.0)
-    f = np.interp(x, np.maximum.accumulate(turned[:, 0]), turned[:, 1])
-    f = np.convolve(np.pad(f, 4, mode="reflect", reflect_type="odd"), np.full(9, 1 / 9), mode="valid")
-    slope = np.gradient(f)
-    return float(np.sqrt(slope**2 + np.gradient(slope) ** 2).sum())
+def _as_measured(nerve: Nerve, length_um: float) -> MeasuredNerve:
+    """Present a nerve of a tree as a measured one, so that tortuosity has one definition."""
+    return MeasuredNerve(Role.MAIN, (nerve.points_um,), (nerve.width_um,), length_um, False, (-1, -1))
 
 
 def _mean_width(nerve: Nerve) -> float:
