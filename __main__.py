@@ -25,6 +25,7 @@ def main():
     spec = importlib.util.spec_from_file_location(
         NAME, os.path.join(ROOT, "__init__.py"), submodule_search_locations=[ROOT]
     )
+    assert spec is not None and spec.loader is not None
     package = importlib.util.module_from_spec(spec)
     sys.modules[NAME] = package
     spec.loader.exec_module(package)

@@ -21,6 +21,7 @@ COMMANDS: tuple[Command, ...] = (
     train.COMMAND,
     weights.COMMAND,
 )
+PASSING_ON = {command.name for command in COMMANDS if command.passes_on}
 
 
 def main(arguments: list[str]) -> int:
@@ -33,7 +34,9 @@ def main(arguments: list[str]) -> int:
         sub = commands.add_parser(command.name, help=command.help, description=command.help)
         command.arguments(sub)
         sub.set_defaults(command=command)
-    options = parser.parse_args(arguments)
+    own = 1 if arguments and arguments[0] in PASSING_ON else len(arguments)
+    options = parser.parse_args(arguments[:own])
+    options.rest = arguments[own:]
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _leave)

@@ -21,3 +21,4 @@ class Command:
     arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace], int]
     environment: Literal["host", "tools"] | None
+    passes_on: bool = False  # what follows the name is not ours, and lies in `options.rest`

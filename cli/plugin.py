@@ -5,24 +5,19 @@ from __future__ import annotations
 import importlib
 from argparse import REMAINDER, ArgumentParser, Namespace
 
-from ..ccm.errors import CCMError
 from ..host.paths import ROOT
 
-PACKAGE = __package__.rpartition(".")[0]
+PACKAGE = __name__.rpartition(".cli.")[0]
 
 
 def arguments(parser: ArgumentParser, folder: str) -> None:
     """Let the user name one module of `folder` and give it arguments."""
-    parser.add_argument("name", help=", ".join(names(folder)) or f"a module of {folder}/")
+    parser.add_argument("name", choices=names(folder), help=f"a module of {folder}/")
     parser.add_argument("arguments", nargs=REMAINDER, help="options of that module")
 
 
 def run(options: Namespace, folder: str) -> int:
-    """Call `main` of the module that the user named; raises CCMError for a name that is none."""
-    if options.name not in names(folder):
-        raise CCMError(
-            f"There is no {options.name!r} in {folder}/", fix=f"use one of: {', '.join(names(folder))}"
-        )
+    """Call `main` of the module that the user named."""
     module = importlib.import_module(f"{PACKAGE}.{folder}.{options.name.replace('-', '_')}")
     return module.main(options.arguments)
 

@@ -9,7 +9,9 @@ from .command import Command
 
 
 def run(options: Namespace) -> int:
-    return test.run_pytest(["-m", "soak", *options.pytest])
+    return test.run_pytest(["-m", "soak", *options.rest])
 
 
-COMMAND = Command("soak", "run the long fuzz and kill campaigns", test.arguments, run, "tools")
+COMMAND = Command(
+    "soak", "run the long fuzz and kill campaigns", test.arguments, run, "tools", passes_on=True
+)

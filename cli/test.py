@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from argparse import REMAINDER, ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace
 
 from ..host.paths import ROOT
 from .command import Command
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("pytest", nargs=REMAINDER, help="options and paths for pytest")
+    parser.epilog = "Options and paths after the name go to pytest."
 
 
 def run(options: Namespace) -> int:
-    return run_pytest(["-m", "not soak", *options.pytest])
+    return run_pytest(["-m", "not soak", *options.rest])
 
 
 def run_pytest(options: list[str]) -> int:
@@ -25,4 +25,4 @@ def run_pytest(options: list[str]) -> int:
     return int(pytest.main(options))
 
 
-COMMAND = Command("test", "run the tests, a real ComfyUI included", arguments, run, "tools")
+COMMAND = Command("test", "run the tests, a real ComfyUI included", arguments, run, "tools", passes_on=True)

@@ -38,7 +38,7 @@ def pip(python: Path, arguments: list[str]) -> None:
                 minutes = (time.monotonic() - began) / 60
                 print(f"  {minutes:4.1f} min  {megabytes:6.0f} MB  {Path(found[1]).name}", flush=True)
             elif line.startswith("Installing collected packages"):
-                print("  Everything is downloaded; unpacking (2 to 5 minutes)", flush=True)
+                print("  Everything is downloaded; unpacking (a few minutes for torch)", flush=True)
     if process.returncode:
         raise _failure(list(tail))
 

@@ -57,7 +57,14 @@ def running(comfy: Path, base: Path = STATE, port: int | None = None) -> Iterato
     temp = base / f"temp-{port}"
     command = start_command(comfy, base, temp, port)
     with open(log, "wb") as sink:
-        process = subprocess.Popen(command, cwd=comfy, stdout=sink, stderr=subprocess.STDOUT, **_own_group())
+        process = subprocess.Popen(
+            command,
+            cwd=comfy,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a process group of its own, so that all of it can be stopped
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
+        )
     server = Server(f"http://127.0.0.1:{port}", base, log, process)
     try:
         wait_ready(server)
@@ -170,12 +177,6 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             _signal_group(process, polite=False)
             process.wait()
-
-
-def _own_group() -> dict:
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    return {"start_new_session": True}
 
 
 def _signal_group(process: subprocess.Popen[bytes], *, polite: bool) -> None:
