@@ -36,11 +36,13 @@ class Canvas:
         return np.minimum(gap[..., 0], gap[..., 1])
 
     def claim(self, points: np.ndarray, owner: int) -> None:
-        """Give the zone around a nerve to it."""
+        """Give the free part of the zone around a nerve to it."""
         import cv2
 
         line = np.round(np.vstack([points[:-1:4], points[-1:]]) / CELL_UM).astype(np.int32)[:, None]
-        cv2.polylines(self._owners, [line], False, owner, int(2 * CLEAR_UM / CELL_UM))
+        zone = np.zeros(self._owners.shape, np.uint8)
+        cv2.polylines(zone, [line], False, 1, int(2 * CLEAR_UM / CELL_UM))
+        np.copyto(self._owners, owner, where=(zone > 0) & (self._owners == FREE))
 
     def clear_zones(self) -> None:
         """Free all zones; feet and crossings stay."""

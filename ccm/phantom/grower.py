@@ -16,7 +16,8 @@ MIN_BRANCH_UM = 30.0
 MAX_BRANCH_UM = 340.0
 BORDER_UM = 10.0
 PROPOSALS = 12
-END_STEPS = 11  # feet and crossings keep this many points from the ends of a nerve
+END_STEPS = 10  # feet keep this many points from the ends of a nerve
+BEND_DEG = 12.0  # a nerve bends less over END_STEPS points either side of a foot
 CROSSING_DEG = 35.0
 JOIN_SHARE = 0.45
 CROSSING_SHARE = 0.12
@@ -50,6 +51,7 @@ class Grower:
         self.canvas = Canvas(size_um)
         self.lines: list[np.ndarray] = []
         self.headings: list[np.ndarray] = []
+        self.straight: list[np.ndarray] = []
         self.nerves: list[Nerve] = []
         self.mains = 0
 
@@ -79,9 +81,9 @@ class Grower:
             slots = (slot + rng.random(8)) / count - 0.5
             path = self._main_path(slots, turn, bow, fan)
             self.canvas.claim(path, order)
-            self.lines.append(path)
-            self.headings.append(headings_of(path))
-        paths, self.lines, self.headings, self.mains = self.lines, [], [], count
+            self._note(path)
+        paths, self.mains = self.lines, count
+        self.lines, self.headings, self.straight = [], [], []
         self.canvas.clear_zones()
         for path, length in zip(paths, self._shares(paths, budget), strict=True):
             if length < length_of(path):
@@ -153,7 +155,7 @@ class Grower:
         with_flow = np.where(rng.random(PROPOSALS) < 0.85, 1.0, -1.0)
         heading = np.where(np.cos(heading - self.flow) * with_flow < 0, heading + np.pi, heading)
         distance = np.arange(int(reach / STEP_UM)) * STEP_UM
-        leave = np.deg2rad(rng.uniform(25, 52, (PROPOSALS, 1))) * rng.choice([-1, 1], (PROPOSALS, 1))
+        leave = np.deg2rad(rng.uniform(28, 54, (PROPOSALS, 1))) * rng.choice([-1, 1], (PROPOSALS, 1))
         settle = leave * rng.uniform(0.1, 0.95, (PROPOSALS, 1))
         bend = settle + (leave - settle) * np.exp(-distance / rng.uniform(40, 110, (PROPOSALS, 1)))
         noise = wander(PROPOSALS, len(distance), 0.14 + 0.02 * self.tortuosity, rng.uniform(35, 70), rng)
@@ -181,12 +183,10 @@ class Grower:
         return owner, np.concatenate(lines), np.concatenate(headings)
 
     def _stands(self, index: int) -> np.ndarray:
-        """Return where on a nerve a foot may stand: off its ends, the border and other feet."""
+        """Return where on a nerve a foot may stand: straight, off its ends, the border and other feet."""
         points = self.lines[index]
-        stands = (self.canvas.border_gap(points) > 2 * BORDER_UM) & ~self.canvas.near_foot(points)
-        stands[:END_STEPS] = False
-        stands[-END_STEPS:] = False
-        return stands
+        off_border = self.canvas.border_gap(points) > 2 * BORDER_UM
+        return self.straight[index] & off_border & ~self.canvas.near_foot(points)
 
     def _free_part(self, way: _Way, wanted: float, over: bool) -> np.ndarray | None:
         """Return the walk until something is in the way, cut to length; None if that is too short."""
@@ -272,7 +272,7 @@ class Grower:
         gaps = np.hypot(*np.moveaxis(run[:, None] - points[None], 2, 0))
         at, on = np.unravel_index(int(gaps.argmin()), gaps.shape)
         angle = abs(np.sin(headings_of(run)[at] - self.headings[other][on]))
-        near_end = min(on, len(points) - 1 - on) < 2 * END_STEPS
+        near_end = min(on, len(points) - 1 - on) < 2 * END_STEPS or not self.straight[other][on]
         if gaps[at, on] > STEP_UM or angle < np.sin(np.deg2rad(CROSSING_DEG)) or near_end:
             return None
         spot = run[at]
@@ -280,6 +280,18 @@ class Grower:
         return spot if clear else None
 
     # shared
+
+    def _note(self, path: np.ndarray) -> None:
+        """Keep a nerve's line, its headings, and where it is straight enough to be told from its branches."""
+        span = END_STEPS
+        straight = np.zeros(len(path), bool)
+        if len(path) > 2 * span:
+            before, after = path[span:-span] - path[: -2 * span], path[2 * span :] - path[span:-span]
+            cosine = (before * after).sum(1) / np.maximum(np.hypot(*before.T) * np.hypot(*after.T), 1e-9)
+            straight[span:-span] = cosine > np.cos(np.deg2rad(BEND_DEG))
+        self.lines.append(path)
+        self.headings.append(headings_of(path))
+        self.straight.append(straight)
 
     def _hugs_border(self, path: np.ndarray) -> bool:
         return float((self.canvas.border_gap(path) < BORDER_UM).sum()) * STEP_UM > 5 * BORDER_UM
@@ -294,8 +306,7 @@ class Grower:
         knots = 1 + 0.2 * self.rng.uniform(-1, 1, 2 + len(path) // 40)
         relief = np.interp(np.linspace(0, len(knots) - 1, len(path)), np.arange(len(knots)), knots)
         self.canvas.claim(path, len(self.nerves))
-        self.lines.append(path)
-        self.headings.append(headings_of(path))
+        self._note(path)
         if parent is not None:
             self.canvas.claim_foot(path[0])
         self.nerves.append(Nerve(path, width * relief, role, parent, joins))
