@@ -170,7 +170,12 @@ class Grower:
         blocked = (owners != FREE) & (np.arange(owners.shape[1]) >= starts[:, None])
         stops = np.where(blocked.any(axis=1), blocked.argmax(axis=1), owners.shape[1])
         rows = zip(parents.tolist(), paths, owners, starts.tolist(), stops.tolist(), strict=True)
-        return [_Way(*row) for row in rows if row[2][row[3]] != row[0] and row[3] * STEP_UM < 3.2 * CLEAR_UM]
+        return [way for way in map(_Way._make, rows) if self._starts_well(way)]
+
+    def _starts_well(self, way: _Way) -> bool:
+        """Return whether a walk leaves its parent's zone soon and passes no foot on the way out."""
+        leaves = way.owners[way.start] != way.parent and way.start * STEP_UM < 3.2 * CLEAR_UM
+        return bool(leaves and not self.canvas.near_foot(way.path[: way.start]).any())
 
     def _footholds(self, parents: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return parent, point and heading of all places on the parents where a foot may stand."""
@@ -230,8 +235,8 @@ class Grower:
         count = int(np.ceil(distance[best] / STEP_UM))
         steps = np.arange(1, count + 1)[:, None] / count
         last = path[-1] + steps * ahead[best]
-        owners = self.canvas.owners(last)
-        return np.vstack([path, last]) if np.isin(owners, (FREE, other)).all() else None
+        clear = np.isin(self.canvas.owners(last), (FREE, other)) & ~self.canvas.near_foot(last)
+        return np.vstack([path, last]) if clear.all() else None
 
     # crossings
 
