@@ -1,0 +1,1 @@
+"""How far a set of frames lies from a set of real ones: one metric, one module."""
