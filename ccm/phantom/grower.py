@@ -17,6 +17,7 @@ MAX_BRANCH_UM = 340.0
 BORDER_UM = 10.0
 PROPOSALS = 12
 END_STEPS = 10  # feet keep this many points from the ends of a nerve
+LEAVE_STEPS = 23  # a branch is out of its parent's zone after this many points
 BEND_DEG = 12.0  # a nerve bends less over END_STEPS points either side of a foot
 CROSSING_DEG = 35.0
 JOIN_SHARE = 0.45
@@ -132,7 +133,7 @@ class Grower:
         """
         wanted = min(max(wanted, MIN_BRANCH_UM), MAX_BRANCH_UM)
         proposals = self._propose(parents, 1.2 * wanted + CLEAR_UM)
-        if self.rng.random() < JOIN_SHARE:
+        if self.rng.random() < (JOIN_SHARE if feet else JOIN_SHARE / 3):
             for way in proposals:
                 used = self._join(way, feet, budget)
                 if used is not None:
@@ -163,19 +164,20 @@ class Grower:
         return self._ways(parent[pick], walk(points[pick], heading[:, None] + bend + noise))
 
     def _ways(self, parents: np.ndarray, paths: np.ndarray) -> list[_Way]:
-        """Find for each walk where it has left its parent's zone and where it meets another or the border."""
+        """Find where each walk has left its parent's zone and where it meets another or the border.
+
+        Walks that hug their parent, or pass another foot on the way out, are dropped.
+        """
         owners = self.canvas.owners(paths)
         away = owners != parents[:, None]
         starts = away.argmax(axis=1)
         blocked = (owners != FREE) & (np.arange(owners.shape[1]) >= starts[:, None])
         stops = np.where(blocked.any(axis=1), blocked.argmax(axis=1), owners.shape[1])
+        first = np.arange(LEAVE_STEPS)
+        on_foot = (self.canvas.near_foot(paths[:, :LEAVE_STEPS]) & (first < starts[:, None])).any(axis=1)
+        good = away.any(axis=1) & (starts < LEAVE_STEPS) & ~on_foot
         rows = zip(parents.tolist(), paths, owners, starts.tolist(), stops.tolist(), strict=True)
-        return [way for way in map(_Way._make, rows) if self._starts_well(way)]
-
-    def _starts_well(self, way: _Way) -> bool:
-        """Return whether a walk leaves its parent's zone soon and passes no foot on the way out."""
-        leaves = way.owners[way.start] != way.parent and way.start * STEP_UM < 3.2 * CLEAR_UM
-        return bool(leaves and not self.canvas.near_foot(way.path[: way.start]).any())
+        return [_Way(*row) for row, fits in zip(rows, good, strict=True) if fits]
 
     def _footholds(self, parents: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return parent, point and heading of all places on the parents where a foot may stand."""
@@ -214,7 +216,7 @@ class Grower:
         if other < 0 or other == way.parent or used > feet or way.stop * STEP_UM > budget:
             return None
         path = self._landing(way.path[: way.stop], other)
-        if path is None or not MIN_BRANCH_UM < length_of(path) <= budget:
+        if path is None or not 2 * MIN_BRANCH_UM < length_of(path) <= budget:
             return None
         self._add(path, self._thin(way.parent), "connection", way.parent, other)
         self.canvas.claim_foot(path[-1])
@@ -303,7 +305,8 @@ class Grower:
 
     def _thin(self, parent: int) -> float:
         """Draw the width of a branch: 1.8 to 3 um, and thinner than its parent."""
-        return min(float(self.rng.uniform(1.8, 3.0)), 0.8 * float(self.nerves[parent].width_um.mean()))
+        most = 0.8 * float(self.nerves[parent].width_um.mean())
+        return max(1.8, min(float(self.rng.uniform(1.8, 3.0)), most))
 
     def _add(
         self, path: np.ndarray, width: float, role: str, parent: int | None = None, joins: int | None = None
