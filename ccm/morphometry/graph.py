@@ -7,7 +7,6 @@ from enum import Enum
 
 import numpy as np
 
-from .centreline import normals, widths_across
 from .skeleton import fill_small_holes, thin, trace_paths
 from .strands import CentreLine, build_chains, finish
 from .topology import (
@@ -85,7 +84,7 @@ def measure_graph(mask: np.ndarray, um_per_px: float, field: np.ndarray | None =
     sampled = mask.astype(np.float32)
     field = None if field is None else field.astype(np.float32)
     lines = finish(chains, strands, paths.junctions, junction_radius, sampled, field, um_per_px)
-    return _as_graph(lines, len(strands), sampled, um_per_px)
+    return _as_graph(lines, len(strands), um_per_px)
 
 
 def _at(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -105,9 +104,8 @@ def _edge_distance(points: np.ndarray, shape: tuple[int, int], field: np.ndarray
     return np.minimum(rectangle, _at(inside, points))
 
 
-def _as_graph(lines: list[CentreLine], count: int, mask: np.ndarray, um_per_px: float) -> NerveGraph:
-    """Widths, lengths, roles and branch points of all pieces, grouped by strand."""
-    widths = _widths(lines, mask)
+def _as_graph(lines: list[CentreLine], count: int, um_per_px: float) -> NerveGraph:
+    """Lengths, roles and branch points of all pieces, grouped by strand."""
     pieces: list[list[int]] = [[] for _ in range(count)]
     for number, line in enumerate(lines):
         pieces[line.strand].append(number)
@@ -119,7 +117,7 @@ def _as_graph(lines: list[CentreLine], count: int, mask: np.ndarray, um_per_px: 
         Nerve(
             role=roles[s],
             pieces_um=tuple(lines[n].points * um_per_px for n in pieces[s]),
-            widths_um=tuple(widths[n] * um_per_px for n in pieces[s]),
+            widths_um=tuple(lines[n].widths * um_per_px for n in pieces[s]),
             length_um=lengths[s],
             closed=closed[s],
             parents=parents[s],
@@ -164,13 +162,3 @@ def _role(length_um: float, is_origin: bool, closed: bool) -> Role:
 
 def _length(points: np.ndarray) -> float:
     return float(np.hypot(*np.diff(points, axis=0).T).sum())
-
-
-def _widths(lines: list[CentreLine], mask: np.ndarray) -> list[np.ndarray]:
-    if not lines:
-        return []
-    counts = [len(line.points) for line in lines]
-    points = np.concatenate([line.points for line in lines])
-    offsets = np.append(0, np.cumsum(counts))
-    radius = np.repeat([line.radius for line in lines], counts)
-    return np.split(widths_across(points, normals(points, offsets), radius, mask), offsets[1:-1])

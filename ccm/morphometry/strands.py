@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .centreline import reach_of_ends, smooth
+from .centreline import normals, reach_of_ends, smooth, widths_across
 from .skeleton import PixelPaths
 from .topology import Arms, Strand
 
@@ -20,8 +20,8 @@ FOOT_FACTOR = (
 class Chains:
     """C pixel chains, one for each gapless piece of a strand.
 
-    points [N,2], weights [N], radius [N], offsets [C+1]; strand [C]: number of the strand; closed [C]: rings;
-    ends [C,2]: the junction at which each end hangs, -1 for a free end.
+    points [N,2], weights [N] (0 where a junction or an end distorts the skeleton), radius [N], offsets [C+1];
+    strand [C]: number of the strand; closed [C]: rings; ends [C,2]: the junction at each end, -1 for a free end.
     """
 
     points: np.ndarray
@@ -35,10 +35,10 @@ class Chains:
 
 @dataclass(frozen=True)
 class CentreLine:
-    """A finished piece: points [n,2] (x, y), typical half-width, and for both ends the strand met there (-1: none)."""
+    """A finished piece of a strand: points [n,2] (x, y), widths [n], and the strands met at its ends (-1: none)."""
 
     points: np.ndarray
-    radius: float
+    widths: np.ndarray
     strand: int
     closed: bool
     parents: tuple[int, int]
@@ -52,48 +52,44 @@ def build_chains(
     junction_radius: np.ndarray,
     edge_distance: np.ndarray,
 ) -> Chains:
-    """Lay the pixels of each strand in a row, junctions included, and cut off what a junction or the edge distorts."""
+    """Lay the pixels of each strand in a row, junctions included, and cut distorted ends off.
+
+    radius, edge_distance [N]: distance of a pixel to the mask's outline, and to the edge of the field of view.
+    """
     count = len(paths.points)
     table = np.concatenate([paths.points, paths.junctions])
     radii = np.concatenate([radius, junction_radius])
-    weights = np.append(_weights(paths, arms), np.zeros(len(paths.junctions)))
-    at_edge = np.append(edge_distance < radius + 1.0, np.zeros(len(paths.junctions), dtype=bool))
+    distorted = np.append(_distorted(paths, arms), np.ones(len(paths.junctions), dtype=bool))
+    drop = distorted | np.append(edge_distance < radius + 1.0, distorted[count:])
     pixels = np.split(np.arange(count), paths.offsets[1:-1])
-    rows, owners, closed, ends = [], [], [], []
+    rows, owners, ends = [], [], []
     for number, strand in enumerate(strands):
         hangs = [-1, -1] if strand.ends is None else [int(arms.junction[arm]) for arm in strand.ends]
         pieces = _pieces(strand, pixels, count)
         for place, piece in enumerate(pieces):
-            piece_ends = (hangs[0] if place == 0 else -1, hangs[1] if place == len(pieces) - 1 else -1)
-            if strand.ends is not None:
-                for side in (0, 1):
-                    flags = at_edge if piece_ends[side] < 0 else weights == 0.0
-                    piece = _cut(piece, flags, radii, side)
-            rows.append(piece)
+            rows.append(piece if strand.ends is None else _cut(_cut(piece, drop, radii)[::-1], drop, radii)[::-1])
             owners.append(number)
-            closed.append(strand.ends is None)
-            ends.append(piece_ends)
+            ends.append((hangs[0] if place == 0 else -1, hangs[1] if place == len(pieces) - 1 else -1))
     order = np.concatenate(rows) if rows else np.zeros(0, dtype=int)
-    offsets = np.append(0, np.cumsum([len(row) for row in rows])).astype(int)
+    owner = np.array(owners, dtype=int)
     return Chains(
-        table[order],
-        weights[order],
-        radii[order],
-        offsets,
-        np.array(owners, dtype=int),
-        np.array(closed, dtype=bool),
-        np.array(ends, dtype=int).reshape(-1, 2),
+        points=table[order],
+        weights=np.where(distorted[order], 0.0, 1.0),
+        radius=radii[order],
+        offsets=np.append(0, np.cumsum([len(row) for row in rows])).astype(int),
+        strand=owner,
+        closed=np.array([strand.ends is None for strand in strands], dtype=bool)[owner],
+        ends=np.array(ends, dtype=int).reshape(-1, 2),
     )
 
 
-def _weights(paths: PixelPaths, arms: Arms) -> np.ndarray:
-    """0 for the pixels that a junction distorts, else 1, [N]."""
+def _distorted(paths: PixelPaths, arms: Arms) -> np.ndarray:
+    """The pixels [N] that lie in the reach of a junction or in the cap of an end."""
     lengths = np.diff(paths.offsets)
     place = np.arange(len(paths.points)) - np.repeat(paths.offsets[:-1], lengths)
-    skip = np.where(arms.junction >= 0, arms.skip, 0)
-    clear = place >= np.repeat(skip[0::2], lengths)
-    clear &= np.repeat(lengths, lengths) - 1 - place >= np.repeat(skip[1::2], lengths)
-    return clear.astype(float)
+    skip = np.where(np.repeat(paths.closed, 2), 0, arms.skip)
+    distorted = place < np.repeat(skip[0::2], lengths)
+    return distorted | (np.repeat(lengths, lengths) - 1 - place < np.repeat(skip[1::2], lengths))
 
 
 def _pieces(strand: Strand, pixels: list[np.ndarray], count: int) -> list[np.ndarray]:
@@ -114,15 +110,13 @@ def _pieces(strand: Strand, pixels: list[np.ndarray], count: int) -> list[np.nda
     return [np.concatenate(piece) for piece in pieces]
 
 
-def _cut(piece: np.ndarray, flags: np.ndarray, radii: np.ndarray, side: int) -> np.ndarray:
-    """Cut the flagged pixels off one end, but never more than three half-widths nor the last five pixels."""
-    ordered = piece if side == 0 else piece[::-1]
-    limit = int(min(3.0 * radii[ordered[0]] + 3.0, len(ordered) - 5))
+def _cut(piece: np.ndarray, drop: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """Drop flagged pixels from the start, but at most five half-widths of them, and never the last five pixels."""
+    limit = int(min(5.0 * radii[piece[0]] + 3.0, len(piece) - 5))
     if limit <= 0:
         return piece
-    clear = ~flags[ordered[:limit]]
-    ordered = ordered[int(clear.argmax()) if clear.any() else limit :]
-    return ordered if side == 0 else ordered[::-1]
+    clear = ~drop[piece[:limit]]
+    return piece[int(clear.argmax()) if clear.any() else limit :]
 
 
 def finish(
@@ -134,67 +128,72 @@ def finish(
     field: np.ndarray | None,
     um_per_px: float,
 ) -> list[CentreLine]:
-    """Smooth all chains, lead free ends to where the nerve ends, and offshoots to their parent's centre-line."""
+    """Smooth all chains, lead free ends to where the nerve ends, and offshoots to their parent's centre-line.
+
+    mask, field: float32 [H,W], 1 inside; junctions [J,2] with the half-widths junction_radius [J].
+    """
     line, offsets = _smooth_all(chains, um_per_px)
-    first, last = offsets[:-1], offsets[1:] - 1
-    ends = np.stack([first, last], axis=1)
-    steps = np.minimum(TANGENT_STEPS, last - first)[:, None] * np.array([1, -1])
-    outward = line[ends] - line[ends + steps]  # [C,2,2]
-    outward /= np.maximum(np.linalg.norm(outward, axis=-1, keepdims=True), 1e-9)
+    widths = _all_widths(chains, line, offsets, mask)
+    ends, outward, half_width = _end_geometry(line, offsets, widths)
+    new_ends = np.full((len(ends), 2, 2), np.nan)
+    parents = np.full((len(ends), 2), -1)
     free = (chains.ends < 0) & ~chains.closed[:, None]
-    new_ends = np.full((len(first), 2, 2), np.nan)
-    parents = np.full((len(first), 2), -1)
-    window = np.clip(
-        ends[..., None] + np.sign(steps)[..., None] * np.arange(2, 10),
-        first[:, None, None],
-        last[:, None, None],
-    )
-    half_width = chains.radius[window].mean(axis=-1)
     reach = reach_of_ends(line[ends[free]], outward[free], half_width[free], mask, field)
     new_ends[free] = line[ends[free]] + reach[:, None] * outward[free]
     passing = _passing(strands)
     for chain, side in np.argwhere(chains.ends >= 0).tolist():
         junction = int(chains.ends[chain, side])
-        for parent in passing.get(junction, ())[:1]:
-            pool = line[
-                offsets[np.searchsorted(chains.strand, parent)] : offsets[
-                    np.searchsorted(chains.strand, parent, "right")
-                ]
-            ]
-            new_ends[chain, side] = _foot(
-                line[ends[chain, side]],
-                outward[chain, side],
-                pool,
-                junctions[junction],
-                float(junction_radius[junction]),
-            )
-            parents[chain, side] = parent
-    return [
-        CentreLine(
-            _with_ends(line[offsets[c] : offsets[c + 1]], new_ends[c], outward[c]),
-            float(np.median(chains.radius[offsets[c] : offsets[c + 1]])),
-            int(chains.strand[c]),
-            bool(chains.closed[c]),
-            (int(parents[c, 0]), int(parents[c, 1])),
-        )
-        for c in range(len(first))
+        parent = passing[junction][0]
+        first, after = np.searchsorted(chains.strand, [parent, parent + 1])
+        pool = line[offsets[first] : offsets[after]]
+        start, towards = line[ends[chain, side]], outward[chain, side]
+        new_ends[chain, side] = _foot(start, towards, pool, junctions[junction], junction_radius[junction])
+        parents[chain, side] = parent
+    finished = []
+    for c in range(len(ends)):
+        part = slice(offsets[c], offsets[c + 1])
+        points, across = _with_ends(line[part], widths[part], new_ends[c], outward[c])
+        met = (int(parents[c, 0]), int(parents[c, 1]))
+        finished.append(CentreLine(points, across, int(chains.strand[c]), bool(chains.closed[c]), met))
+    return finished
+
+
+def _all_widths(chains: Chains, line: np.ndarray, offsets: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Widths [M] across all smoothed chains."""
+    typical = [
+        np.median(chains.radius[first:last])
+        for first, last in zip(chains.offsets[:-1], chains.offsets[1:], strict=True)
     ]
+    return widths_across(line, normals(line, offsets), np.repeat(typical, np.diff(offsets)), mask)
+
+
+def _end_geometry(
+    line: np.ndarray, offsets: np.ndarray, widths: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of both ends of each chain: point number [C,2], direction outwards [C,2,2], and half-width nearby [C,2]."""
+    first, last = offsets[:-1], offsets[1:] - 1
+    ends = np.stack([first, last], axis=1)
+    inward = np.array([1, -1])
+    outward = line[ends] - line[ends + inward * np.minimum(TANGENT_STEPS, last - first)[:, None]]
+    outward /= np.maximum(np.linalg.norm(outward, axis=-1, keepdims=True), 1e-9)
+    window = ends[..., None] + inward[:, None] * np.arange(TANGENT_STEPS)
+    window = np.clip(window, first[:, None, None], last[:, None, None])
+    return ends, outward, 0.5 * np.median(widths[window], axis=-1)
 
 
 def _smooth_all(chains: Chains, um_per_px: float) -> tuple[np.ndarray, np.ndarray]:
-    """Smooth centre-lines and their offsets; rings are run over twice, so that they have no ends."""
+    """Smooth centre-lines and their offsets; rings are run over three times to have no ends, and end where they began."""
     if not chains.closed.any():
         return smooth(chains.points, chains.weights, chains.offsets, um_per_px), chains.offsets
     lengths = np.diff(chains.offsets)
     order, keep = [], []
     for start, length, ring in zip(chains.offsets, lengths, chains.closed, strict=False):
-        margin = length if ring else 0
-        order.append(start + np.arange(-margin, length + margin) % length)
-        keep.append(np.abs(2 * np.arange(-margin, length + margin) - length + 1) < length)
+        laps = np.arange(-length, 2 * length) if ring else np.arange(length)
+        order.append(start + laps % length)
+        keep.append((laps >= 0) & (laps <= length))
     rows = np.concatenate(order)
-    offsets = np.append(0, np.cumsum([len(row) for row in order]))
-    line = smooth(chains.points[rows], chains.weights[rows], offsets, um_per_px)
-    return line[np.concatenate(keep)], chains.offsets
+    line = smooth(chains.points[rows], chains.weights[rows], np.append(0, np.cumsum([len(rows_) for rows_ in order])), um_per_px)
+    return line[np.concatenate(keep)], np.append(0, np.cumsum([kept.sum() for kept in keep]))
 
 
 def _passing(strands: list[Strand]) -> dict[int, list[int]]:
@@ -226,15 +225,17 @@ def _foot(
     return parent[np.argmin(np.hypot(*(parent - start).T))]
 
 
-def _with_ends(line: np.ndarray, new_ends: np.ndarray, outward: np.ndarray) -> np.ndarray:
-    """The line with its new end points [2,2] (NaN: none); points beyond a new end are dropped."""
+def _with_ends(
+    line: np.ndarray, widths: np.ndarray, new_ends: np.ndarray, outward: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The line and its widths with new end points [2,2] (NaN: none); what lies beyond or next to one is dropped."""
     for side in (0, 1):
         if np.isnan(new_ends[side, 0]):
             continue
-        inside = (line - new_ends[side]) @ outward[side] < -1e-6
-        inside[len(line) // 2] = True
-        near_end = np.arange(len(line)) if side == 0 else np.arange(len(line))[::-1]
-        keep = inside | (near_end > 2 * TANGENT_STEPS)
-        line = line[keep]
-        line = np.concatenate([new_ends[side][None], line] if side == 0 else [line, new_ends[side][None]])
-    return line
+        order = slice(None, None, 1 if side == 0 else -1)
+        line, widths = line[order], widths[order]
+        behind = (line[: 2 * TANGENT_STEPS] - new_ends[side]) @ outward[side] < -0.5
+        keep = int(behind.argmax()) if behind.any() else len(behind) - 1
+        line = np.concatenate([new_ends[side][None], line[keep:]])[order]
+        widths = np.append(widths[keep], widths[keep:])[order]
+    return line, widths

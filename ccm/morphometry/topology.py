@@ -190,20 +190,22 @@ class _PairCost:
 
     def choose(self, members: list[int]) -> list[tuple[int, int]]:
         """The best pair of a group of arms, and every further pair that is straight enough for a crossing."""
-        costs = [(self._of(a, b), a, b) for i, a in enumerate(members) for b in members[i + 1 :]]
+        turns = {(a, b): self._turn(a, b) for i, a in enumerate(members) for b in members[i + 1 :]}
         chosen: list[tuple[int, int]] = []
         left = set(members)
-        for cost, a, b in sorted(costs):
-            if a in left and b in left and (not chosen or cost < STRAIGHT_TURN):
+        for a, b in sorted(turns, key=lambda pair: turns[pair] + self._reluctance(*pair)):
+            if a in left and b in left and (not chosen or turns[a, b] < STRAIGHT_TURN):
                 chosen.append((a, b))
                 left -= {a, b}
         return chosen
 
-    def _of(self, a: int, b: int) -> float:
+    def _turn(self, a: int, b: int) -> float:
         bend = turn(self._near[a], self._away[a], self._near[b], self._away[b])
-        width = WIDTH_TURN * abs(self._width[a] - self._width[b])
+        return bend + WIDTH_TURN * abs(self._width[a] - self._width[b])
+
+    def _reluctance(self, a: int, b: int) -> float:
         same = SAME_TURN if a // 2 == b // 2 else 0.0
-        return bend + width + same + TWIG_TURN * (self._twig[a] + self._twig[b])
+        return same + TWIG_TURN * (self._twig[a] + self._twig[b])
 
 
 def _short_links(paths: PixelPaths, junction_radius: np.ndarray) -> np.ndarray:
