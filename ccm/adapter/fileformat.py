@@ -8,7 +8,9 @@ Tensors of each layer, by the host's own module name; A and B in the shapes that
     diffusion_model.<module>.dora_scale      [out, 1] or [out, 1, 1, 1]; a plain LoRA has none
 
 Metadata keys start with `ccm.`. `ccm.convention` says what dora_scale means (see `Convention`); the two DoRA
-conventions look alike, and a file without the key holds true magnitudes. All tensors are written in fp32.
+conventions look alike, and a file without the key holds true magnitudes. A corrected file carries the true
+magnitudes too, in `ccm.magnitude`, so that the exact formula does not depend on a cast of the base, while the
+stock loader finds no key that it does not know. All tensors are written in fp32.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from ..errors import AdapterError
 from .dora import AdapterLayer, Convention, in_convention
 from .fingerprint import fingerprint, sample
 from .fit import check_fit
+from .packing import pack, unpack
 
 PREFIX = "diffusion_model."
 FORMAT = "1"
@@ -83,8 +86,13 @@ def save_adapter(
     check_fit(layers, {name: weight.shape for name, weight in base.items()})
     converted = {name: in_convention(base[name], layer, convention) for name, layer in layers.items()}
     kind = next((v.convention for v in converted.values() if v.row_scale is not None), Convention.LORA)
-    samples = {name: sample(base[name]) for name in converted}
-    metadata = _metadata(converted, kind, fingerprint(samples), training or {})
+    metadata = _metadata(converted, kind, training or {})
+    metadata["ccm.base_fingerprint"] = fingerprint({name: sample(base[name]) for name in layers})
+    if kind is Convention.CORRECTED:
+        magnitudes = {n: in_convention(base[n], v, Convention.TRUE_M).row_scale for n, v in layers.items()}
+        metadata["ccm.magnitude"] = pack(
+            torch.cat([m for _, m in sorted(magnitudes.items()) if m is not None])
+        )
     tensors: dict[str, Tensor] = {}
     for name, layer in converted.items():
         tensors |= _tensors(name, layer, base[name].dim())
@@ -116,6 +124,8 @@ def read_adapter(path: Path | str) -> AdapterFile:
         check_layer(name, layer)
     if all(layer.row_scale is None for layer in layers.values()):
         convention = Convention.LORA
+    if convention is Convention.CORRECTED and "ccm.magnitude" in metadata:
+        layers = _with_magnitudes(path, layers, metadata["ccm.magnitude"])
     return AdapterFile(layers, convention, metadata)
 
 
@@ -148,7 +158,7 @@ def _tensors(name: str, layer: AdapterLayer, weight_dims: int) -> dict[str, Tens
 
 
 def _metadata(
-    layers: Mapping[str, AdapterLayer], kind: Convention, base: str, training: Mapping[str, Any]
+    layers: Mapping[str, AdapterLayer], kind: Convention, training: Mapping[str, Any]
 ) -> dict[str, str]:
     return {
         "format": "pt",
@@ -157,7 +167,6 @@ def _metadata(
         "ccm.formula": FORMULAS[kind],
         "ccm.rank": ", ".join(str(r) for r in sorted({layer.rank for layer in layers.values()})),
         "ccm.layers": str(len(layers)),
-        "ccm.base_fingerprint": base,
         "ccm.training": json.dumps(dict(training), sort_keys=True),
         "ccm.notice": NOTICE,
     }
@@ -173,6 +182,23 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _with_magnitudes(
+    path: Path | str, layers: dict[str, AdapterLayer], packed: str
+) -> dict[str, AdapterLayer]:
+    """Replace the corrected scales by the true magnitudes of the metadata, which go by sorted layer name."""
+    names = [name for name in sorted(layers) if layers[name].row_scale is not None]
+    sizes = [layers[name].up.shape[0] for name in names]
+    try:
+        magnitudes = unpack(packed, sum(sizes)).split(sizes)
+    except ValueError as error:
+        raise AdapterError(f"{path} has a damaged ccm.magnitude ({error})", fix=RETRAIN) from error
+    true = {
+        name: layers[name]._replace(row_scale=m, convention=Convention.TRUE_M)
+        for name, m in zip(names, magnitudes, strict=True)
+    }
+    return {**layers, **true}
 
 
 def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -8,13 +8,13 @@ it, about 1.4 for independently trained weights.
 
 from __future__ import annotations
 
-import base64
-import binascii
+import math
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from .packing import pack, unpack
 
 SAMPLES = 16
 SAME_BASE = 0.5  # largest median distance that still counts as a cast of the same base
@@ -30,19 +30,20 @@ def sample(weight: Tensor) -> Tensor:
 
 
 def fingerprint(samples: Mapping[str, Tensor]) -> str:
-    """Return the samples of the layers, sorted by name, as base64 text for the file's metadata."""
-    values = torch.stack([samples[name] for name in sorted(samples)])
-    return base64.b64encode(values.numpy().astype("<f4").tobytes()).decode("ascii")
+    """Return the samples of the layers, sorted by name, as text for the file's metadata."""
+    return pack(_stack(samples))
 
 
 def distance(recorded: str, samples: Mapping[str, Tensor]) -> float:
     """Return ||a - b|| / ||b|| in the median layer: a this base, b the recorded; inf if not comparable."""
+    a = _stack(samples)
     try:
-        b = np.frombuffer(base64.b64decode(recorded, validate=True), dtype="<f4").reshape(
-            len(samples), SAMPLES
-        )
-    except (binascii.Error, ValueError):
-        return float("inf")
-    a = torch.stack([samples[name] for name in sorted(samples)]).numpy()
-    gap, size = np.linalg.norm(a - b, axis=1), np.linalg.norm(b, axis=1)
-    return float(np.median(gap / np.maximum(size, np.finfo(np.float32).tiny)))
+        b = unpack(recorded, a.numel()).reshape(a.shape)
+    except ValueError:
+        return math.inf
+    size = b.norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
+    return float(((a - b).norm(dim=1) / size).quantile(0.5))
+
+
+def _stack(samples: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack([samples[name] for name in sorted(samples)])  # [layers, SAMPLES]

@@ -49,7 +49,7 @@ def check_base(adapter: AdapterFile, samples: Mapping[str, Tensor]) -> str:
     """Return one sentence on the base; `samples` holds `fingerprint.sample` of each adapted weight.
 
     Raises AdapterMismatchError for a corrected file on another base, as the row norms of its own base are
-    folded into its scale. True magnitudes and plain LoRA suit any base, so there it is only reported.
+    folded into its scale. Files with true magnitudes and plain LoRA suit any base; they only say so.
     """
     if adapter.base_fingerprint is None:
         return "base: the file does not say which one it was trained on"

@@ -86,6 +86,26 @@ def test_what_is_read_merges_to_the_same_weight(path: Path, convention: Conventi
         torch.testing.assert_close(merged(base, adapter.layers[name]), merged(base, LAYERS[name]))
 
 
+def test_a_corrected_file_gives_back_the_true_magnitudes_whatever_the_base(path: Path):
+    save_adapter(path, LAYERS, BASE, convention=Convention.CORRECTED)
+    layer = read_adapter(path).layers["blocks.0.qkv"]
+    assert layer.convention is Convention.TRUE_M and torch.equal(layer.row_scale, torch.tensor([2.0, 10.0]))
+
+
+def test_a_corrected_file_without_magnitudes_keeps_its_corrected_scale(path: Path):
+    write_raw(path, {}, {"ccm.convention": "corrected"})
+    layers = read_adapter(path).layers
+    assert {layer.convention for layer in layers.values()} == {Convention.CORRECTED}
+    torch.testing.assert_close(merged(BASE["conv"], layers["conv"]), merged(BASE["conv"], LAYERS["conv"]))
+
+
+@pytest.mark.parametrize("packed", ["", "AAAA", "not base64"])
+def test_damaged_magnitudes_are_refused(path: Path, packed: str):
+    write_raw(path, {}, {"ccm.convention": "corrected", "ccm.magnitude": packed})
+    with pytest.raises(AdapterError, match="damaged ccm.magnitude"):
+        read_adapter(path)
+
+
 def test_a_plain_lora_has_no_row_scale_and_says_so(path: Path):
     save_adapter(path, PLAIN, BASE)
     adapter = read_adapter(path)
