@@ -76,6 +76,39 @@ def _to_frame(tips: np.ndarray, outward: np.ndarray, shape: tuple[int, ...]) -> 
     return distance.min(axis=1)
 
 
+def in_field(points: np.ndarray, shape: tuple[int, ...], field: np.ndarray | None) -> np.ndarray:
+    """Whether points [N,2] lie in the frame, and in the field of view if there is one."""
+    x, y = points.T
+    inside = (x >= 0) & (y >= 0) & (x <= shape[1]) & (y <= shape[0])
+    return inside if field is None else inside & (sample(field, x, y) >= 0.5)
+
+
+def centre_shift(
+    points: np.ndarray,
+    normal: np.ndarray,
+    half_width: np.ndarray,
+    mask: np.ndarray,
+    field: np.ndarray | None,
+) -> np.ndarray:
+    """Shift [N,2] from the middle of the seen part of a nerve to the nerve's centre, given its half-width [N].
+
+    Zero but where the edge of the field hides the nerve's outline on one side.
+    """
+    steps = np.arange(0.0, 3.0 * float(half_width.max()) + 3.0, STEP_PX)
+    to_outline, to_edge = [], []
+    for sign in (1.0, -1.0):
+        x = points[:, :1] + sign * normal[:, :1] * steps
+        y = points[:, 1:] + sign * normal[:, 1:] * steps
+        to_outline.append(_first_below(sample(mask, x, y)))
+        to_edge.append(_to_frame(points, sign * normal, mask.shape))
+        if field is not None:
+            to_edge[-1] = np.minimum(to_edge[-1], _first_below(sample(field, x, y)))
+    cut = [edge <= outline for edge, outline in zip(to_edge, to_outline, strict=True)]
+    shift = np.where(cut[0] & ~cut[1], half_width - to_outline[1], 0.0)
+    shift = np.where(cut[1] & ~cut[0], to_outline[0] - half_width, shift)
+    return shift[:, None] * normal
+
+
 def sample(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Bilinear values of picture [H,W] at pixel coordinates x, y (same shape); the border goes on outside."""
     import cv2

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .centreline import normals, reach_of_ends, smooth, widths_across
+from .centreline import centre_shift, in_field, normals, reach_of_ends, smooth, widths_across
 from .skeleton import PixelPaths
 from .topology import Arms, Strand
 
@@ -20,13 +20,15 @@ FOOT_FACTOR = (
 class Chains:
     """C pixel chains, one for each gapless piece of a strand.
 
-    points [N,2], weights [N] (0 where a junction or an end distorts the skeleton), radius [N], offsets [C+1];
+    points [N,2], weights [N] (0 where a junction or an end distorts the skeleton), radius [N] and edge [N] (distance
+    to the outline and to the edge of the field of view), offsets [C+1];
     strand [C]: number of the strand; closed [C]: rings; ends [C,2]: the junction at each end, -1 for a free end.
     """
 
     points: np.ndarray
     weights: np.ndarray
     radius: np.ndarray
+    edge: np.ndarray
     offsets: np.ndarray
     strand: np.ndarray
     closed: np.ndarray
@@ -76,6 +78,7 @@ def build_chains(
         points=table[order],
         weights=np.where(distorted[order], 0.0, 1.0),
         radius=radii[order],
+        edge=np.append(edge_distance, np.full(len(paths.junctions), np.inf))[order],
         offsets=np.append(0, np.cumsum([len(row) for row in rows])).astype(int),
         strand=owner,
         closed=np.array([strand.ends is None for strand in strands], dtype=bool)[owner],
@@ -132,8 +135,14 @@ def finish(
 
     mask, field: float32 [H,W], 1 inside; junctions [J,2] with the half-widths junction_radius [J].
     """
-    line, offsets = _smooth_all(chains, um_per_px)
-    widths = _all_widths(chains, line, offsets, mask)
+    line = _smooth_all(chains, um_per_px)
+    widths = _all_widths(chains, line, mask)
+    recentred = _recentre(chains, line, widths, mask, field)
+    if recentred is not None:
+        chains = recentred
+        line = _smooth_all(chains, um_per_px)
+        widths = _all_widths(chains, line, mask)
+    offsets = chains.offsets
     ends, outward, half_width = _end_geometry(line, offsets, widths)
     new_ends = np.full((len(ends), 2, 2), np.nan)
     parents = np.full((len(ends), 2), -1)
@@ -153,18 +162,64 @@ def finish(
     for c in range(len(ends)):
         part = slice(offsets[c], offsets[c + 1])
         points, across = _with_ends(line[part], widths[part], new_ends[c], outward[c])
+        if chains.closed[c]:
+            points, across = np.append(points, points[:1], axis=0), np.append(across, across[0])
         met = (int(parents[c, 0]), int(parents[c, 1]))
         finished.append(CentreLine(points, across, int(chains.strand[c]), bool(chains.closed[c]), met))
     return finished
 
 
-def _all_widths(chains: Chains, line: np.ndarray, offsets: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Widths [M] across all smoothed chains."""
+def _recentre(
+    chains: Chains, line: np.ndarray, widths: np.ndarray, mask: np.ndarray, field: np.ndarray | None
+) -> Chains | None:
+    """Chains moved to the true centre where the edge of the field cuts a nerve lengthwise; None if it cuts none.
+
+    There the seen part is narrower than the nerve, and its middle is not the nerve's. The outline on the inner side,
+    and the half-width elsewhere on the chain, tell where the centre is; ends whose centre lies outside are cut off.
+    """
+    counts = np.diff(chains.offsets)
+    clear = chains.edge > chains.radius + 1.0
+    half_width = np.zeros(len(counts))
+    for c, (first, last) in enumerate(zip(chains.offsets[:-1], chains.offsets[1:], strict=True)):
+        if not chains.closed[c] and 2 * clear[first:last].sum() > last - first:
+            half_width[c] = 0.5 * np.median(widths[first:last][clear[first:last]])
+    half_width = np.repeat(half_width, counts)
+    near = np.flatnonzero(chains.edge < half_width + 1.0)
+    if len(near) == 0:
+        return None
+    normal = normals(line, chains.offsets)[near]
+    points = chains.points.copy()
+    points[near] = line[near] + centre_shift(line[near], normal, half_width[near], mask, field)
+    return _without_outer_ends(replace(chains, points=points), in_field(points, mask.shape, field))
+
+
+def _without_outer_ends(chains: Chains, inside: np.ndarray) -> Chains:
+    """Drop points at both ends of each chain that are not inside, but keep at least five of each chain."""
+    keep = np.ones(len(inside), dtype=bool)
+    for first, last in zip(chains.offsets[:-1], chains.offsets[1:], strict=True):
+        held = np.flatnonzero(inside[first:last])
+        if len(held) >= 5:
+            keep[first:last] = False
+            keep[first + held[0] : first + held[-1] + 1] = True
+    chain = np.repeat(np.arange(len(chains.strand)), np.diff(chains.offsets))
+    return replace(
+        chains,
+        points=chains.points[keep],
+        weights=chains.weights[keep],
+        radius=chains.radius[keep],
+        edge=chains.edge[keep],
+        offsets=np.append(0, np.cumsum(np.bincount(chain[keep], minlength=len(chains.strand)))),
+    )
+
+
+def _all_widths(chains: Chains, line: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Widths [N] across all smoothed chains."""
     typical = [
         np.median(chains.radius[first:last])
         for first, last in zip(chains.offsets[:-1], chains.offsets[1:], strict=True)
     ]
-    return widths_across(line, normals(line, offsets), np.repeat(typical, np.diff(offsets)), mask)
+    half_width = np.repeat(typical, np.diff(chains.offsets))
+    return widths_across(line, normals(line, chains.offsets), half_width, mask)
 
 
 def _end_geometry(
@@ -181,19 +236,18 @@ def _end_geometry(
     return ends, outward, 0.5 * np.median(widths[window], axis=-1)
 
 
-def _smooth_all(chains: Chains, um_per_px: float) -> tuple[np.ndarray, np.ndarray]:
-    """Smooth centre-lines and their offsets; rings are run over three times to have no ends, and end where they began."""
+def _smooth_all(chains: Chains, um_per_px: float) -> np.ndarray:
+    """Smooth centre-lines [N,2]; rings are run over three times, so that they have no ends."""
     if not chains.closed.any():
-        return smooth(chains.points, chains.weights, chains.offsets, um_per_px), chains.offsets
-    lengths = np.diff(chains.offsets)
+        return smooth(chains.points, chains.weights, chains.offsets, um_per_px)
     order, keep = [], []
-    for start, length, ring in zip(chains.offsets, lengths, chains.closed, strict=False):
+    for start, length, ring in zip(chains.offsets, np.diff(chains.offsets), chains.closed, strict=False):
         laps = np.arange(-length, 2 * length) if ring else np.arange(length)
         order.append(start + laps % length)
-        keep.append((laps >= 0) & (laps <= length))
+        keep.append((laps >= 0) & (laps < length))
     rows = np.concatenate(order)
-    line = smooth(chains.points[rows], chains.weights[rows], np.append(0, np.cumsum([len(rows_) for rows_ in order])), um_per_px)
-    return line[np.concatenate(keep)], np.append(0, np.cumsum([kept.sum() for kept in keep]))
+    offsets = np.append(0, np.cumsum([len(row) for row in order]))
+    return smooth(chains.points[rows], chains.weights[rows], offsets, um_per_px)[np.concatenate(keep)]
 
 
 def _passing(strands: list[Strand]) -> dict[int, list[int]]:

@@ -34,6 +34,7 @@ class Arms:
     radius: np.ndarray  # [2S] half-width
     skip: np.ndarray  # [2S] number of pixels that the junction distorts
     junction: np.ndarray  # [2S] junction number, -1 for a free end
+    leaves: np.ndarray  # [2S] free ends at the edge of the field of view
 
 
 @dataclass
@@ -95,9 +96,16 @@ def _select(paths: PixelPaths, alive: np.ndarray) -> PixelPaths:
 
 
 def measure_arms(
-    paths: PixelPaths, radius: np.ndarray, junction_radius: np.ndarray, um_per_px: float
+    paths: PixelPaths,
+    radius: np.ndarray,
+    junction_radius: np.ndarray,
+    edge_distance: np.ndarray,
+    um_per_px: float,
 ) -> Arms:
-    """Point, direction and half-width of every arm, taken beyond the pixels that its junction distorts."""
+    """Point, direction and half-width of every arm, taken beyond the pixels that its junction distorts.
+
+    radius, edge_distance [N]: distance of a pixel to the mask's outline, and to the edge of the field of view.
+    """
     lengths = np.repeat(np.diff(paths.offsets), 2)
     junction = paths.ends.ravel()
     end = np.stack([paths.offsets[:-1], paths.offsets[1:] - 1], axis=1).ravel()
@@ -119,7 +127,9 @@ def measure_arms(
     flat = (away == 0).all(axis=1) & (junction >= 0)
     away[flat] = start[flat] - paths.junctions[junction[flat]]
     norm = np.maximum(np.hypot(*away.T), 1e-9)
-    return Arms(paths.points[end], start, away / norm[:, None], width, np.minimum(skip, lengths), junction)
+    leaves = ~held & (edge_distance[end] <= radius[end] + 2.0)
+    skip = np.minimum(skip, lengths)
+    return Arms(paths.points[end], start, away / norm[:, None], width, skip, junction, leaves)
 
 
 def turn(near_a: list, away_a: list, near_b: list, away_b: list) -> float:
@@ -183,7 +193,8 @@ class _PairCost:
 
     def __init__(self, paths: PixelPaths, arms: Arms, um_per_px: float) -> None:
         lengths = np.diff(paths.offsets)
-        short = (paths.ends < 0).any(axis=1) & (lengths < TWIG_UM / um_per_px)
+        ends_inside = ((arms.junction < 0) & ~arms.leaves).reshape(-1, 2).any(axis=1)
+        short = ends_inside & (lengths < TWIG_UM / um_per_px)
         self._twig = np.repeat(short, 2).tolist()
         self._near, self._away = arms.near.tolist(), arms.away.tolist()
         self._width = np.log(np.maximum(arms.radius, 0.5)).tolist()
@@ -250,14 +261,9 @@ def _route(graph: dict[int, list[tuple[int, tuple[int, bool]]]], start: int, goa
     raise AssertionError("junctions of one group are always linked")
 
 
-def bridge_gaps(
-    closed: np.ndarray, arms: Arms, field_distance: np.ndarray, um_per_px: float
-) -> dict[int, int]:
-    """Pairs of free ends that face each other over a short gap: {arm: other arm}.
-
-    field_distance [2S]: distance of each arm's end from the edge of the field of view; ends at the edge are no gap.
-    """
-    free = np.flatnonzero((arms.junction < 0) & ~closed.repeat(2) & (field_distance > arms.radius + 2.0))
+def bridge_gaps(closed: np.ndarray, arms: Arms, um_per_px: float) -> dict[int, int]:
+    """Pairs of free ends inside the field that face each other over a short gap: {arm: other arm}."""
+    free = np.flatnonzero((arms.junction < 0) & ~arms.leaves & ~np.repeat(closed, 2))
     limit = GAP_UM / um_per_px
     point = arms.tip[free]
     apart = np.hypot(*(point[:, None] - point[None]).transpose(2, 0, 1))
