@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FIELD_PX = 384
 FIELD_UM = 400.0
 UM_PER_PX = FIELD_UM / FIELD_PX
+ASPECT_TOLERANCE = 0.02  # of masks and frames against the field they belong to
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -145,10 +144,3 @@ def resample(grey: np.ndarray, size: int) -> np.ndarray:
         return grey
     frames: Tensor = torch.from_numpy(np.ascontiguousarray(grey, dtype=np.float32))[:, None]
     return interpolate(frames, (size, size), mode="bilinear", antialias=True)[:, 0].numpy()
-
-
-def load_extractor(path: Path | None) -> FeatureExtractor:
-    """Load the embedded nerve encoder (None) or an Inception weights file."""
-    from .inception import load_inception
-
-    return load_nerve_encoder() if path is None else load_inception(path)

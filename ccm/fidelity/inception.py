@@ -1,6 +1,6 @@
 """The Inception-v3 network of the original FID, as features from a local weights file.
 
-The file is the one of 2015-12-05 in its usual PyTorch layout (`pt_inception-2015-12-05-*.pth`, as
+The file is the one of 2015-12-05 in its usual PyTorch layout (`weights-inception-2015-12-05-6726825d.pth`, as
 torch-fidelity and pytorch-fid read it), or the same tensors as safetensors. It is not shipped with the pack.
 The network differs from the Inception-v3 of torchvision in three ways that move the FID: average pooling
 leaves padding out of the mean, the last block pools by maximum, and frames are resized the way TensorFlow 1
@@ -200,7 +200,7 @@ def load_inception(path: Path) -> InceptionExtractor:
         raise ExtractorError(
             f"{path.name} is not the Inception of the original FID: {len(wrong)} of {len(expected)} tensors"
             f" are missing or of another shape, {wrong[0]} first",
-            fix="use pt_inception-2015-12-05-6726825d.pth, which torch-fidelity and pytorch-fid publish",
+            fix="use weights-inception-2015-12-05-6726825d.pth, which torch-fidelity publishes",
         )
     network.load_state_dict({name: state[name] for name in expected}, strict=False)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -18,12 +18,14 @@ def to_json(report: FidelityReport) -> str:
 
 
 def describe(report: FidelityReport) -> str:
-    """The report as a page of text: both distances, the floor, and what stands in the way of believing them."""
-    heading = (
-        f"{report.generated.frames} generated frames against {report.reference.frames} reference frames, unpaired\n"
-        f"Features: {report.mmd.dimension} of {report.mmd.extractor}"
+    """The report as text: both distances, the floor, and what stands in the way of believing them."""
+    parts = (
+        f"{report.generated.frames} generated frames against {report.reference.frames} reference, unpaired\n"
+        f"Features: {report.mmd.dimension} of {report.mmd.extractor}",
+        _mmd(report.mmd, report.seed),
+        _frechet(report.frechet, report.floor),
+        _caveats(report),
     )
-    parts = (heading, _mmd(report.mmd, report.seed), _frechet(report.frechet, report.floor), _caveats(report))
     return "\n\n".join(parts)
 
 
@@ -37,7 +39,8 @@ def _mmd(result: MMDResult, seed: int) -> str:
         verdict = "The sets differ."
     return "\n".join(
         (
-            f"MMD^2 (unbiased) x 1000: {1e3 * found.value:.2f}, permutation p = {found.p_value:.3g}. {verdict}",
+            f"MMD^2 (unbiased) x 1000: {1e3 * found.value:.2f}, permutation p = {found.p_value:.3g}",
+            f"  {verdict}",
             f"  95 % interval: {interval}",
             f"  kernel: {result.kernel}; {found.permutations} permutations of frames, seed {seed}",
         )
@@ -50,7 +53,7 @@ def _frechet(result: FrechetResult, floor: FrechetFloor | None) -> str:
         lines.append("  floor: none; halving the reference set takes at least 4 of its frames")
     else:
         lines += [
-            f"  at {floor.n} frames a side, mean (range) of {floor.splits} random halvings of the reference set:",
+            f"  at {floor.n} frames a side, mean (range) over {floor.splits} random halvings:",
             f"    floor, reference against reference: {_spread(floor.real_real, floor.real_real_range)}",
             f"    generated against reference: {_spread(floor.real_generated, floor.real_generated_range)}",
             f"  {_share(floor)}",
@@ -75,7 +78,7 @@ def _spread(mean: float, limits: tuple[float, float]) -> str:
 
 def _caveats(report: FidelityReport) -> str:
     lines = [
-        "Patients are unknown here, so frames count as independent: where several frames come from one patient,",
+        "Patients are unknown here, so frames count as independent: where a patient gave several frames,",
         "p is too small and the floor too low.",
     ]
     if report.exact_copies:
@@ -87,5 +90,5 @@ def _caveats(report: FidelityReport) -> str:
             lines.append(f"{frames.frames - frames.distinct} {name} frames repeat another {name} frame.")
     sizes = [f"{frames.width_px} x {frames.height_px} px" for frames in (report.reference, report.generated)]
     if sizes[0] != sizes[1]:
-        lines.append(f"The sets differ in size ({', '.join(sizes)}): part of the distance is the resampling.")
+        lines.append(f"The sets differ in size ({', '.join(sizes)}); resampling is part of the distance.")
     return "\n".join(lines)

@@ -1,0 +1,354 @@
+"""A nerve tree rendered as a frame that looks like corneal confocal microscopy.
+
+The picture is built in the order in which light makes it:
+
+    nerves (sharp and out of focus) + stroma (haze, cell mosaic, K-structures, dendritic cells)
+    -> illumination -> speckle and shot noise -> scan lines -> detector
+
+A nerve is a row of light points spread by a Gaussian of its own width, so that position, width and brightness
+are all sub-pixel. The appearance parameters are drawn per frame; those that differ between cohorts are listed in
+`COHORT_APPEARANCE` with their sources.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..cohorts import Cohort
+from ..images import FIELD_PX, UM_PER_PX
+from .topology import NerveTree
+
+SIGMAS_PX = (0.8, 1.15, 1.6, 2.4)  # nerve profiles, narrow to wide
+FOCUS_SIGMA_PX = 4.5  # profile of a nerve above or below the focal plane
+FWHM = 2.3548  # full width at half maximum of a Gaussian of unit sigma
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """How one frame looks. Brightnesses are grey levels 0..1, lengths are um.
+
+    Attributes:
+        background: mean grey level of the stroma.
+        nerve_contrast: brightness of a main fibre above the background.
+        branch_contrast: brightness of a branch relative to a main fibre.
+        width_factor: nerve width relative to the tree's own widths.
+        beading: log-amplitude of brightness along a nerve.
+        bead_spacing_um: mean distance between beads.
+        defocus: share of the field in which nerves sink out of focus, 0..1.
+        haze: amplitude of the slow background clouds relative to the background.
+        mosaic: amplitude of the epithelial cell mosaic relative to the background.
+        k_structures: number of K-structure bands.
+        dendritic_cells: number of dendritic cells.
+        vignette: loss of light in the corners, 0..1.
+        speckle: relative amplitude of the multiplicative speckle.
+        read_noise: standard deviation of the additive noise.
+        row_jitter_px: horizontal displacement of scan lines, standard deviation.
+    """
+
+    background: float = 0.24
+    nerve_contrast: float = 0.5
+    branch_contrast: float = 0.55
+    width_factor: float = 1.0
+    beading: float = 0.3
+    bead_spacing_um: float = 12.0
+    defocus: float = 0.2
+    haze: float = 0.25
+    mosaic: float = 0.08
+    k_structures: int = 0
+    dendritic_cells: int = 0
+    vignette: float = 0.45
+    speckle: float = 0.28
+    read_noise: float = 0.02
+    row_jitter_px: float = 0.15
+
+
+@dataclass(frozen=True)
+class CohortAppearance:
+    """Means of the appearance parameters that a cohort moves, each with its source."""
+
+    nerve_contrast: float
+    width_factor: float
+    beading: float
+    dendritic_cells: float
+    source: str
+
+
+COHORT_APPEARANCE = {
+    Cohort.CONTROL: CohortAppearance(0.56, 1.0, 0.32, 0.5, "assumed: reference appearance"),
+    Cohort.T1NODPN: CohortAppearance(
+        0.46,
+        0.9,
+        0.42,
+        2.0,
+        "assumed; direction after Tavakoli 2011 (more dendritic cells in diabetes, most in mild neuropathy)",
+    ),
+    Cohort.T1DPN: CohortAppearance(
+        0.35,
+        0.78,
+        0.55,
+        2.5,
+        "assumed; direction of the dendritic cells after Tavakoli 2011",
+    ),
+}
+
+
+def sample_appearance(cohort: Cohort, rng: np.random.Generator) -> Appearance:
+    """Draw the appearance of one frame of a cohort; neighbouring cohorts overlap, as real ones do."""
+    mean = COHORT_APPEARANCE[cohort]
+    return Appearance(
+        background=rng.uniform(0.18, 0.38),
+        nerve_contrast=mean.nerve_contrast * rng.uniform(0.82, 1.2),
+        branch_contrast=rng.uniform(0.4, 0.75),
+        width_factor=mean.width_factor * rng.uniform(0.9, 1.1),
+        beading=mean.beading * rng.uniform(0.75, 1.3),
+        bead_spacing_um=rng.uniform(9.0, 16.0),
+        defocus=rng.uniform(0.0, 0.45),
+        haze=rng.uniform(0.06, 0.24),
+        mosaic=rng.uniform(0.02, 0.08),
+        k_structures=int(rng.choice([0, 0, 0, 1, 2])),
+        dendritic_cells=int(rng.poisson(mean.dendritic_cells)),
+        vignette=rng.uniform(0.3, 0.7),
+        speckle=rng.uniform(0.12, 0.21),
+        read_noise=rng.uniform(0.008, 0.02),
+        row_jitter_px=rng.uniform(0.05, 0.3),
+    )
+
+
+def sample_generic_appearance(rng: np.random.Generator) -> Appearance:
+    """Draw from far wider ranges than any cohort: bright curves on noise, what the base model is trained on."""
+    return Appearance(
+        background=rng.uniform(0.08, 0.45),
+        nerve_contrast=rng.uniform(0.25, 0.75),
+        branch_contrast=rng.uniform(0.3, 1.0),
+        width_factor=rng.uniform(0.7, 1.6),
+        beading=rng.uniform(0.0, 0.7),
+        bead_spacing_um=rng.uniform(6.0, 24.0),
+        defocus=rng.uniform(0.0, 0.6),
+        haze=rng.uniform(0.0, 0.4),
+        mosaic=rng.uniform(0.0, 0.15),
+        k_structures=int(rng.poisson(0.6)),
+        dendritic_cells=int(rng.poisson(2.0)),
+        vignette=rng.uniform(0.0, 0.7),
+        speckle=rng.uniform(0.06, 0.3),
+        read_noise=rng.uniform(0.005, 0.04),
+        row_jitter_px=rng.uniform(0.0, 0.4),
+    )
+
+
+def render(
+    tree: NerveTree,
+    appearance: Appearance,
+    rng: np.random.Generator,
+    size_px: tuple[int, int] = (FIELD_PX, FIELD_PX),
+    um_per_px: float = UM_PER_PX,
+) -> np.ndarray:
+    """Render a tree as a grey frame, float32 [H,W] in 0..1.
+
+    `size_px` is (height, width). The tree's geometry is kept: scan-line jitter stays below one pixel.
+    """
+    import cv2
+
+    canvas = _Canvas(size_px, um_per_px, rng)
+    nerves = _nerve_layer(tree, appearance, canvas)
+    light = appearance.background * _stroma(appearance, canvas)
+    light += 1.0 - np.exp(-nerves)  # bright nerves saturate
+    light += _dendritic_cells(appearance.dendritic_cells, canvas)
+    light *= _illumination(appearance.vignette, canvas)
+    light *= _speckle(appearance.speckle, canvas)
+    light += appearance.read_noise * canvas.normal()
+    light *= 1.0 + 0.012 * rng.standard_normal((size_px[0], 1)).astype(np.float32)
+    rows = _smooth_rows(rng, size_px[0]) * min(appearance.row_jitter_px, 0.5)
+    x, y = canvas.grid()
+    frame = cv2.remap(light, x + rows[:, None], y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return frame.clip(0.0, 1.0)
+
+
+def without_motion(appearance: Appearance) -> Appearance:
+    """The same appearance with every scan line in its place, for frames that must match a mask exactly."""
+    return replace(appearance, row_jitter_px=0.0)
+
+
+class _Canvas:
+    """Pixel geometry and random fields of one frame."""
+
+    def __init__(self, size_px: tuple[int, int], um_per_px: float, rng: np.random.Generator) -> None:
+        self.height, self.width = size_px
+        self.um_per_px = um_per_px
+        self.rng = rng
+
+    def grid(self) -> tuple[np.ndarray, np.ndarray]:
+        y, x = np.indices((self.height, self.width), dtype=np.float32)
+        return x, y
+
+    def normal(self) -> np.ndarray:
+        return self.rng.standard_normal((self.height, self.width), dtype=np.float32)
+
+    def smooth(self, cells: int) -> np.ndarray:
+        """A smooth random field [H,W], about unit variance, with `cells` random values across the frame."""
+        import cv2
+
+        coarse = self.rng.standard_normal((cells + 3, cells + 3)).astype(np.float32)
+        field = cv2.resize(coarse, (self.width, self.height), interpolation=cv2.INTER_CUBIC)
+        return field / max(float(field.std()), 1e-6)
+
+    def splat(self, xy_um: np.ndarray, light: np.ndarray) -> np.ndarray:
+        """Spread points (x, y in um) with their light bilinearly onto pixels, [H,W]."""
+        pad_w = self.width + 2
+        p = xy_um / self.um_per_px + 0.5  # one pixel of padding, pixel centres at half
+        inside = (p[:, 0] >= 0) & (p[:, 1] >= 0) & (p[:, 0] < self.width + 1) & (p[:, 1] < self.height + 1)
+        p, light = p[inside], light[inside]
+        base = np.floor(p).astype(np.int64)
+        fx, fy = (p - base).T
+        start = base[:, 1] * pad_w + base[:, 0]
+        flat = np.zeros((self.height + 2) * pad_w)
+        for step, weight in ((0, (1 - fx) * (1 - fy)), (1, fx * (1 - fy)), (pad_w, (1 - fx) * fy), (pad_w + 1, fx * fy)):
+            flat += np.bincount(start + step, weights=light * weight, minlength=flat.size)
+        return flat.reshape(self.height + 2, pad_w)[1:-1, 1:-1].astype(np.float32)
+
+
+def _nerve_layer(tree: NerveTree, appearance: Appearance, canvas: _Canvas) -> np.ndarray:
+    """Optical density of all nerves: points grouped by profile width, each group blurred once."""
+    focus = _focus(appearance.defocus, canvas)
+    groups: dict[float, list[tuple[np.ndarray, np.ndarray]]] = {s: [] for s in (*SIGMAS_PX, FOCUS_SIGMA_PX)}
+    for nerve in tree.nerves:
+        xy, width = _resample(nerve.points_um, nerve.width_um, 0.5 * canvas.um_per_px)
+        contrast = appearance.nerve_contrast
+        contrast *= canvas.rng.uniform(0.6, 1.25)
+        if nerve.role != "main":
+            contrast *= appearance.branch_contrast
+        step_um = 0.5 * canvas.um_per_px
+        light = contrast * _beads(len(xy), step_um, appearance, canvas.rng)
+        sharp = _at(focus, xy, canvas)
+        sigma = appearance.width_factor * width / canvas.um_per_px / FWHM
+        nearest = np.abs(np.log(np.asarray(SIGMAS_PX)[:, None] / sigma[None])).argmin(axis=0)
+        for k, s in enumerate(SIGMAS_PX):
+            use = nearest == k
+            groups[s].append((xy[use], light[use] * sharp[use] * s))
+        groups[FOCUS_SIGMA_PX].append((xy, 0.5 * light * (1 - sharp) * FOCUS_SIGMA_PX * 0.6))
+    return _blur_groups(groups, canvas)
+
+
+def _blur_groups(groups: dict[float, list[tuple[np.ndarray, np.ndarray]]], canvas: _Canvas) -> np.ndarray:
+    import cv2
+
+    layer = np.zeros((canvas.height, canvas.width), dtype=np.float32)
+    for sigma, parts in groups.items():
+        if not parts:
+            continue
+        points = canvas.splat(np.concatenate([p for p, _ in parts]), np.concatenate([v for _, v in parts]))
+        # Two points per pixel of length: a blurred unit line peaks at 2 / (sqrt(2 pi) sigma).
+        layer += cv2.GaussianBlur(points, (0, 0), sigma) * (np.sqrt(2 * np.pi) / 2)
+    return 1.6 * layer
+
+
+def _resample(points_um: np.ndarray, width_um: np.ndarray, step_um: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points every `step_um` along a polyline, with the width there."""
+    step = np.hypot(*np.diff(points_um, axis=0).T)
+    arc = np.concatenate([[0.0], np.cumsum(step)])
+    at = np.arange(0.0, max(arc[-1], step_um), step_um)
+    xy = np.stack([np.interp(at, arc, points_um[:, k]) for k in (0, 1)], axis=1)
+    return xy, np.interp(at, arc, np.broadcast_to(width_um, (len(points_um),)))
+
+
+def _beads(n: int, step_um: float, appearance: Appearance, rng: np.random.Generator) -> np.ndarray:
+    """Brightness along a nerve, [n]: fine granules, beads at irregular spacing, and slow fading."""
+    import cv2
+
+    def noise(corr_um: float) -> np.ndarray:
+        sigma = max(corr_um / step_um, 0.5)
+        line = cv2.GaussianBlur(rng.standard_normal((1, n)), (0, 0), sigmaX=sigma, sigmaY=0.1)
+        return line[0] * np.sqrt(2 * np.sqrt(np.pi) * sigma)  # unit variance
+
+    fine, beads, slow = noise(1.2), noise(appearance.bead_spacing_um / 5), noise(40.0)
+    log_light = appearance.beading * (0.6 * fine + 0.8 * beads) + 0.2 * slow
+    return np.exp(log_light - 0.5 * (appearance.beading**2 + 0.04))
+
+
+def _focus(defocus: float, canvas: _Canvas) -> np.ndarray:
+    """Share of a nerve's light that is in focus at each place, [H,W] in 0.15..1."""
+    depth = canvas.smooth(2)
+    threshold = np.quantile(depth[::8, ::8], defocus)
+    return (0.15 + 0.85 / (1.0 + np.exp(-3.0 * (depth - threshold)))).astype(np.float32)
+
+
+def _at(field: np.ndarray, xy_um: np.ndarray, canvas: _Canvas) -> np.ndarray:
+    ij = (xy_um / canvas.um_per_px).astype(np.int64)
+    return field[ij[:, 1].clip(0, canvas.height - 1), ij[:, 0].clip(0, canvas.width - 1)]
+
+
+def _stroma(appearance: Appearance, canvas: _Canvas) -> np.ndarray:
+    """Background relative to its mean: clouds, cell mosaic where the focus cuts the epithelium, K-structures."""
+    import cv2
+
+    clouds = np.exp(appearance.haze * (0.8 * canvas.smooth(2) + 0.3 * canvas.smooth(6)))
+    white = canvas.normal()
+    cells = cv2.GaussianBlur(white, (0, 0), 1.7) - cv2.GaussianBlur(white, (0, 0), 3.2)
+    cells *= appearance.mosaic / float(cells.std())
+    where = 1.0 / (1.0 + np.exp(-2.0 * canvas.smooth(3)))
+    stroma = clouds * (1.0 + cells * where * 1.6)
+    for _ in range(appearance.k_structures):
+        stroma += _k_structure(canvas)
+    return stroma.astype(np.float32)
+
+
+def _k_structure(canvas: _Canvas) -> np.ndarray:
+    """A broad, soft, slightly curved band of Bowman's layer, [H,W]."""
+    import cv2
+
+    rng = canvas.rng
+    field = np.array([canvas.width, canvas.height]) * canvas.um_per_px
+    angle, t = rng.uniform(0, np.pi), np.linspace(-0.8, 0.8, 400)
+    along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+    bend = 0.08 * np.sin(rng.uniform(1.5, 4.0) * t + rng.uniform(0, 6.28)) + rng.uniform(-0.2, 0.2)
+    xy = (0.5 + t[:, None] * along + bend[:, None] * across) * field
+    small = _Canvas((canvas.height // 4, canvas.width // 4), canvas.um_per_px * 4, rng)
+    band = cv2.GaussianBlur(small.splat(xy, np.ones(len(xy))), (0, 0), rng.uniform(8.0, 16.0) / small.um_per_px)
+    band *= rng.uniform(0.25, 0.6) / max(float(band.max()), 1e-6)
+    return cv2.resize(band, (canvas.width, canvas.height), interpolation=cv2.INTER_LINEAR)
+
+
+def _dendritic_cells(count: int, canvas: _Canvas) -> np.ndarray:
+    """Bright bodies of 10 to 18 um, with up to three dendrites of 10 to 24 um, [H,W]."""
+    import cv2
+
+    rng = canvas.rng
+    points, light = [np.zeros((0, 2))], [np.zeros(0)]
+    for _ in range(count):
+        centre = rng.uniform(0, 1, 2) * np.array([canvas.width, canvas.height]) * canvas.um_per_px
+        heading, brightness = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.1)
+        arms = [(heading, rng.uniform(5, 9)), (heading + np.pi, rng.uniform(5, 9))]
+        arms += [(rng.uniform(0, 2 * np.pi), rng.uniform(10, 24)) for _ in range(rng.integers(0, 4))]
+        for angle, length in arms:
+            s = np.arange(0.0, length, 0.5)
+            bend = angle + rng.uniform(-0.5, 0.5) * s / length
+            points.append(centre + np.stack([s * np.cos(bend), s * np.sin(bend)], axis=1))
+            light.append(brightness * (1.0 - 0.6 * s / length))
+    spread = canvas.splat(np.concatenate(points), np.concatenate(light))
+    return 1.0 - np.exp(-2.2 * cv2.GaussianBlur(spread, (0, 0), 1.5))
+
+
+def _illumination(vignette: float, canvas: _Canvas) -> np.ndarray:
+    """Field illumination, brightest near a random centre, [H,W] in 0.2..1."""
+    x, y = canvas.grid()
+    cx, cy = canvas.rng.uniform(0.35, 0.65, 2)
+    r2 = ((x / canvas.width - cx) ** 2 + (y / canvas.height - cy) ** 2) / 0.5
+    return np.maximum(1.0 - vignette * r2, 0.2)
+
+
+def _speckle(amplitude: float, canvas: _Canvas) -> np.ndarray:
+    """Multiplicative speckle with mean 1 and a long bright tail, grain about 1.5 pixels, [H,W]."""
+    import cv2
+
+    grain = cv2.GaussianBlur(canvas.normal(), (0, 0), 0.65)
+    grain /= float(grain.std())
+    return np.exp(amplitude * grain - 0.5 * amplitude**2)
+
+
+def _smooth_rows(rng: np.random.Generator, height: int) -> np.ndarray:
+    """Displacement of each scan line, unit standard deviation, correlated over about ten lines."""
+    import cv2
+
+    rows = cv2.GaussianBlur(rng.standard_normal((height, 1)).astype(np.float32), (0, 0), sigmaX=0.1, sigmaY=5.0)[:, 0]
+    return rows / max(float(rows.std()), 1e-6)

@@ -1,0 +1,99 @@
+"""Conditioning by a clinical prompt and by a nerve mask."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..ccm.cohorts import NEGATIVE_PROMPT, Cohort, clinical_prompt, parse_cohort
+from ..ccm.images import to_masks
+from ..ccm.control import check_control_masks, check_masks_fit_latents
+
+
+class DPNPrompt(io.ComfyNode):
+    """CCM_DPNPrompt."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="CCM_DPNPrompt",
+            display_name="DPN Prompt",
+            category="CCM/generate",
+            description="Writes the clinical prompt of a diabetic-neuropathy cohort and encodes it.",
+            inputs=[
+                io.Combo.Input(
+                    "cohort",
+                    options=[c.value for c in Cohort],
+                    default=Cohort.CONTROL.value,
+                    tooltip="Control: healthy. T1NoDPN: type 1 diabetes without neuropathy. T1DPN: with neuropathy.",
+                ),
+                io.Clip.Input("clip", tooltip="Prompt encoder of the base model."),
+                io.String.Input(
+                    "modifiers",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="Words added to the prompt, such as: many dendritic cells, hazy background. Optional.",
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output(display_name="positive", tooltip="The encoded clinical prompt."),
+                io.Conditioning.Output(display_name="negative", tooltip="The encoded negative prompt."),
+                io.String.Output(display_name="prompt", tooltip="The clinical prompt as text."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, cohort: str, clip, modifiers: str = "") -> io.NodeOutput:
+        prompt = clinical_prompt(parse_cohort(cohort), modifiers)
+        positive, negative = (clip.encode_from_tokens_scheduled(clip.tokenize(t)) for t in (prompt, NEGATIVE_PROMPT))
+        return io.NodeOutput(positive, negative, prompt)
+
+
+class ApplyNerveMaskControl(io.ComfyNode):
+    """CCM_ApplyNerveMaskControl."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="CCM_ApplyNerveMaskControl",
+            display_name="Apply Nerve Mask Control",
+            category="CCM/generate",
+            description="Makes a control net place the nerves where the mask has them.",
+            inputs=[
+                io.Conditioning.Input("positive", tooltip="Positive conditioning, for example of DPN Prompt."),
+                io.Conditioning.Input("negative", tooltip="Negative conditioning, for example of DPN Prompt."),
+                io.ControlNet.Input("control_net", tooltip="Nerve-mask control net, for example of Load CCM Nano."),
+                io.Mask.Input("mask", tooltip="Nerve masks, one for each frame or one for all."),
+                io.Vae.Input("vae", tooltip="Autoencoder of the base model; it encodes the mask."),
+                io.Float.Input(
+                    "strength", default=1.0, min=0.0, max=2.0, step=0.05, tooltip="How strongly the mask acts; 1 is as trained."
+                ),
+                io.Float.Input(
+                    "start", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="Share of the sampling after which the mask acts."
+                ),
+                io.Float.Input(
+                    "end", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Share of the sampling after which it stops acting."
+                ),
+                io.Latent.Input(
+                    "latent",
+                    optional=True,
+                    tooltip="The latents that will be sampled. When connected, number and aspect of the masks are checked.",
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output(display_name="positive", tooltip="Positive conditioning with the mask."),
+                io.Conditioning.Output(display_name="negative", tooltip="Negative conditioning with the mask."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, positive, negative, control_net, mask, vae, strength, start, end, latent=None) -> io.NodeOutput:
+        from nodes import ControlNetApplyAdvanced  # the host's
+
+        masks = to_masks(mask)
+        check_control_masks(masks)
+        if latent is not None:
+            check_masks_fit_latents(masks.shape, tuple(latent["samples"].shape))
+        hint = mask.reshape(-1, *mask.shape[-2:], 1).expand(-1, -1, -1, 3)
+        apply = ControlNetApplyAdvanced().apply_controlnet
+        return io.NodeOutput(*apply(positive, negative, control_net, hint, strength, start, end, vae=vae))

@@ -1,0 +1,71 @@
+"""Loader of the embedded model family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..ccm.errors import WeightsError
+
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+BASE_FILE = "ccm_nano_base.safetensors"
+CONTROL_FILE = "ccm_nano_control.safetensors"
+TEXT_FILE = "ccm_nano_text.safetensors"
+
+
+class LoadNano(io.ComfyNode):
+    """CCM_LoadNano."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="CCM_LoadNano",
+            display_name="Load CCM Nano",
+            category="CCM/generate",
+            description="Loads the embedded CCM-nano family: a small base model, its prompt encoder, its autoencoder and its "
+            "nerve-mask control net. Trained on procedural phantoms only; not for clinical use.",
+            inputs=[],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="Base model. Add the WDLoRA adapter with Load CCM Adapter."),
+                io.Clip.Output(display_name="clip", tooltip="Prompt encoder for DPN Prompt or CLIP Text Encode."),
+                io.Vae.Output(display_name="vae", tooltip="Autoencoder: 8 x 8 pixels to one of 16 latent channels."),
+                io.ControlNet.Output(display_name="control_net", tooltip="Nerve-mask control net."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        import comfy.controlnet
+
+        model, _, vae, _ = _load_checkpoint(BASE_FILE)
+        state, metadata = _read(TEXT_FILE)
+        from .nano_clip import load_nano_clip
+
+        clip = load_nano_clip(state, metadata)
+        control_net = comfy.controlnet.load_controlnet(str(_existing(CONTROL_FILE)))
+        return io.NodeOutput(model, clip, vae, control_net)
+
+
+def _load_checkpoint(name: str) -> tuple[Any, ...]:
+    import comfy.sd
+
+    return comfy.sd.load_checkpoint_guess_config(str(_existing(name)), output_clip=False)
+
+
+def _read(name: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    import comfy.utils
+
+    return comfy.utils.load_torch_file(str(_existing(name)), safe_load=True, return_metadata=True)
+
+
+def _existing(name: str) -> Path:
+    path = WEIGHTS / name
+    if not path.is_file():
+        raise WeightsError(
+            f"The embedded weight file {name} is missing from {WEIGHTS}",
+            fix="restore the folder weights/ from the pack's repository",
+        )
+    return path

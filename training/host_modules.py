@@ -1,0 +1,47 @@
+"""ComfyUI's own model classes, imported into a training process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..ccm.errors import HostError
+
+
+def import_host() -> None:
+    """Put ComfyUI on the module path, set for training: PyTorch attention, and the CPU where there is no GPU.
+
+    The folder is named by COMFYUI_PATH, which the command line sets. Raises HostError when it is missing.
+    """
+    if "comfy.model_management" in sys.modules:
+        return
+    root = os.environ.get("COMFYUI_PATH", "")
+    if not (Path(root) / "comfy").is_dir():
+        raise HostError(f"COMFYUI_PATH is {root!r}, which holds no ComfyUI", fix="run `python . train` or set it")
+    sys.path.insert(0, root)
+    import torch
+    from comfy.cli_args import args
+
+    args.cpu = not torch.cuda.is_available()
+    args.use_pytorch_cross_attention = True
+
+
+def load_nano(folder: Path) -> tuple[Any, Any, Any]:
+    """Load the CCM-nano base (comfy.model_base), control net module and CLIP from `folder`, in fp32."""
+    import comfy.controlnet
+    import comfy.sd
+    import comfy.utils
+    import torch
+
+    from ..nodes.nano import BASE_FILE, CONTROL_FILE, TEXT_FILE
+    from ..nodes.nano_clip import load_nano_clip
+
+    options = {"dtype": torch.float32}
+    patcher = comfy.sd.load_checkpoint_guess_config(
+        str(folder / BASE_FILE), output_vae=False, output_clip=False, model_options=options
+    )[0]
+    control = comfy.controlnet.load_controlnet(str(folder / CONTROL_FILE), model_options=options).control_model
+    text = comfy.utils.load_torch_file(str(folder / TEXT_FILE), safe_load=True, return_metadata=True)
+    return patcher.model, control.float().requires_grad_(False), load_nano_clip(*text)

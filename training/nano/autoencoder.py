@@ -1,0 +1,139 @@
+"""The CCM-nano autoencoder: TAESD's layout, 16 latent channels, one latent pixel for 8 x 8 frame pixels.
+
+The encoder is exact linear algebra written into TAESD's convolutions: three space-to-depth steps (grey levels are not
+negative, so the ReLUs pass them) and a whitening projection of each 8 x 8 block onto its 16 principal components.
+It needs no training. The decoder is trained on what the projection keeps; a band-energy loss beside L1 makes it restore
+the speckle that the mean of all possible blocks would lose.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LATENT_CHANNELS = 16
+BLOCK_PX = 8
+SD3_SCALE, SD3_SHIFT = 1.5305, 0.0609  # the host maps a latent z to (z - shift) * scale for SD3 models
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Whitened principal components of 8 x 8 blocks: `components` [16,64], `mean` [64]."""
+
+    components: Tensor
+    mean: Tensor
+
+    def encode(self, grey: Tensor) -> Tensor:
+        """Project frames [B,H,W] in 0..1 to latents [B,16,H/8,W/8], unit variance after the host's scaling."""
+        blocks = _unshuffle(grey[:, None])  # [B,64,H/8,W/8]
+        z = torch.einsum("ck,bkhw->bchw", self.components, blocks - self.mean[None, :, None, None])
+        return z / SD3_SCALE + SD3_SHIFT
+
+
+def fit_projection(frames: Tensor) -> Projection:
+    """Fit the projection to frames [N,H,W] in 0..1 by the eigenvectors of the block covariance."""
+    blocks = _unshuffle(frames[:, None]).movedim(1, -1).reshape(-1, BLOCK_PX**2).double()
+    mean = blocks.mean(0)
+    covariance = (blocks - mean).T @ (blocks - mean) / len(blocks)
+    variance, vectors = torch.linalg.eigh(covariance)
+    top = variance.argsort(descending=True)[:LATENT_CHANNELS]
+    components = vectors[:, top].T / variance[top].sqrt()[:, None]
+    return Projection(components.float(), mean.float())
+
+
+def _unshuffle(x: Tensor) -> Tensor:
+    for _ in range(3):
+        x = F.pixel_unshuffle(x, 2)
+    return x
+
+
+def build(projection: Projection) -> nn.Module:
+    """Return the host's TAESD with the projection as its encoder and a fresh decoder."""
+    from comfy.taesd.taesd import TAESD
+
+    torch.manual_seed(0)
+    vae = TAESD(latent_channels=LATENT_CHANNELS)
+    for module in vae.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.Conv2d.reset_parameters(module)
+    _write_projection(vae.taesd_encoder, projection)
+    return vae
+
+
+def _write_projection(encoder: nn.Sequential, projection: Projection) -> None:
+    """Set the encoder's convolutions so that they compute `Projection.encode` exactly."""
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.zero_()
+        stages = [m for m in encoder if isinstance(m, nn.Conv2d)]
+        first, strided, last = stages[0], stages[1:-1], stages[-1]
+        first.weight[0, :, 1, 1] = 1.0 / 3.0
+        for level, conv in enumerate(strided):
+            for channel in range(4**level):
+                for child in range(4):
+                    conv.weight[channel * 4 + child, channel, 1 + child // 2, 1 + child % 2] = 1.0
+        last.weight[:, :, 1, 1] = projection.components / SD3_SCALE
+        last.bias.copy_(-(projection.components @ projection.mean) / SD3_SCALE + SD3_SHIFT)
+
+
+def train_decoder(
+    vae: nn.Module, frames: np.ndarray, latents: Tensor, *, steps: int, crop: int = 8, batch: int = 8, seed: int = 0
+) -> None:
+    """Train the decoder in place on random crops of frames uint8 [N,H,W] and their latents."""
+    decoder = vae.taesd_decoder.to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(decoder.parameters(), lr=2e-3, betas=(0.9, 0.98), weight_decay=0.0)
+    rng = np.random.default_rng(seed)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-3 * min(1.0, (step + 1) / 50) * (1 - step / steps) ** 0.7 + 1e-5
+        z, target = _crops(frames, latents, crop, batch, rng)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = decoder(z.to(memory_format=torch.channels_last)).float()
+        loss = reconstruction_loss(out, target.expand(-1, 3, -1, -1))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
+        optimizer.step()
+        if (step + 1) % 25 == 0:
+            log.info("decoder step %d of %d, loss %.4f", step + 1, steps, loss.item())
+    _share_grey(decoder[-1])
+
+
+def _crops(frames: np.ndarray, latents: Tensor, crop: int, batch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    z, x, side = [], [], latents.shape[-1]
+    for k in rng.integers(0, len(frames), batch):
+        i, j = rng.integers(0, side - crop + 1, 2)
+        z.append(latents[k, :, i : i + crop, j : j + crop].float())
+        px = frames[k, 8 * i : 8 * (i + crop), 8 * j : 8 * (j + crop)]
+        x.append(torch.from_numpy(px.astype(np.float32) / 255.0)[None])
+    return torch.stack(z), torch.stack(x)
+
+
+def reconstruction_loss(out: Tensor, target: Tensor) -> Tensor:
+    """L1 at full and half resolution, and L1 of the local energy in two speckle bands, for images [B,C,H,W]."""
+    out, target = out[..., 4:-4, 4:-4], target[..., 4:-4, 4:-4]  # a crop's rim has no context
+    loss = 0.5 * F.l1_loss(out, target) + F.l1_loss(F.avg_pool2d(out, 3, 1), F.avg_pool2d(target, 3, 1))
+    for a, b in zip(_bands(out), _bands(target), strict=True):
+        energy_a, energy_b = (F.avg_pool2d(x.square(), 11, 4).add(1e-6).sqrt() for x in (a, b))
+        loss = loss + 1.0 * F.l1_loss(energy_a, energy_b)
+    return loss
+
+
+def _bands(x: Tensor) -> tuple[Tensor, Tensor]:
+    fine = F.avg_pool2d(x, 3, 1, 1)
+    coarse = F.avg_pool2d(fine, 3, 1, 1)
+    return x - fine, fine - coarse
+
+
+def _share_grey(last: nn.Conv2d) -> None:
+    """Make the three output channels one, so that a decoded frame is exactly grey."""
+    with torch.no_grad():
+        last.weight.copy_(last.weight.mean(0, keepdim=True).expand_as(last.weight).contiguous())
+        last.bias.copy_(last.bias.mean().expand_as(last.bias))

@@ -1,0 +1,205 @@
+"""The CCM-nano family from nothing: phantoms in, weight files out, one stage at a time.
+
+    projection -> decoder ─┐
+               -> base ────┴> assemble -> adapter -> lora
+    segmentation
+
+Every stage writes its files under `work` and is skipped when they are there, so that an interrupted run goes on where
+it stopped and stages without a common arrow can run side by side. Seeds and step counts are fixed; they travel in
+each file's metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...ccm.cohorts import Cohort, clinical_prompt
+from ...ccm.prompt_encoder import WordTokenizer
+from . import autoencoder, base
+from .dataset import PhantomSet, phantom_set
+
+log = logging.getLogger(__name__)
+
+BASE_FILE = "ccm_nano_base.safetensors"
+CONTROL_FILE = "ccm_nano_control.safetensors"
+TEXT_FILE = "ccm_nano_text.safetensors"
+PROJECTION_FILE = "projection.safetensors"
+DECODER_FILE = "decoder.safetensors"
+SEGMENTATION_FILE = "ccm_nano_segmentation.safetensors"
+MODEL_FILE = "model.safetensors"
+ADAPTER_FILES = {"wdlora": "ccm_nano_wdlora.safetensors", "lora": "ccm_nano_lora.safetensors"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sizes of a whole training; the defaults take about two hours on two CPU cores."""
+
+    generic_pairs: int = 9000
+    cohort_pairs: int = 4000
+    decoder_steps: int = 1100
+    base_steps: int = 2400  # at 192 x 192 pixels
+    base_steps_full: int = 400  # at 384 x 384 pixels
+    segmentation_steps: int = 2000
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where a training reads and writes: `work` holds what can be made again, `out` the finished weight files."""
+
+    recipe: Recipe
+    work: Path
+    out: Path
+
+    def generic(self) -> PhantomSet:
+        return phantom_set("generic", self.recipe.generic_pairs, self.recipe.seed, self.work)
+
+    def cohort(self) -> PhantomSet:
+        return phantom_set("cohort", self.recipe.cohort_pairs, self.recipe.seed + 1, self.work)
+
+    def save(self, path: Path, state: Mapping[str, Tensor], trained: str, **extra: str) -> None:
+        """Write a weight file with its metadata, whole or not at all."""
+        from safetensors.torch import save_file
+
+        metadata = {
+            "ccm.trained": trained,
+            "ccm.recipe": json.dumps(asdict(self.recipe)),
+            "ccm.data": "procedural phantoms only; no image of a person",
+            "ccm.licence": "GPL-3.0-or-later",
+            "ccm.use": "research only, not for clinical use",
+            **extra,
+        }
+        part = path.with_suffix(".part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.detach().contiguous() for k, v in state.items()}, part, metadata=metadata)
+        part.replace(path)
+
+
+def projection_stage(shop: Workshop) -> autoencoder.Projection:
+    """Fit the encoder's projection to generic frames."""
+    from safetensors.torch import load_file
+
+    path = shop.work / PROJECTION_FILE
+    if not path.exists():
+        projection = autoencoder.fit_projection(_grey(shop.generic().frames[:4000:8]))
+        shop.save(path, {"components": projection.components, "mean": projection.mean}, "projection")
+    state = load_file(path)
+    return autoencoder.Projection(state["components"], state["mean"])
+
+
+def decoder_stage(shop: Workshop) -> None:
+    """Train the decoder on a mixture of generic and cohort frames."""
+    path = shop.work / DECODER_FILE
+    if path.exists():
+        return
+    projection, frames = projection_stage(shop), _mixture(shop)
+    vae = autoencoder.build(projection)
+    latents = _project(projection, frames)
+    steps = shop.recipe.decoder_steps
+    autoencoder.train_decoder(vae, frames, latents, steps=steps, seed=shop.recipe.seed)
+    state = {k: v for k, v in vae.state_dict().items() if k.startswith("taesd_")}
+    shop.save(path, state, f"autoencoder, decoder {steps} steps")
+
+
+def base_stage(shop: Workshop) -> None:
+    """Train base, control net and prompt encoder on generic pairs, small crops first."""
+    from .phantoms import vocabulary
+
+    path = shop.work / MODEL_FILE
+    if path.exists():
+        return
+    recipe, words, pairs = shop.recipe, vocabulary(), shop.generic()
+    tokenizer = WordTokenizer(words)
+    projection = projection_stage(shop)
+    data = base.Latents(
+        _project(projection, pairs.frames), _project(projection, pairs.masks), tokenizer.batch(pairs.captions)
+    )
+
+    def snapshot(model: base.NanoModel, trained: str) -> None:
+        shop.save(shop.work / f"preview_{MODEL_FILE}", model.state_dict(), trained, **{"ccm.words": json.dumps(words)})
+
+    torch.manual_seed(recipe.seed)
+    model = base.NanoModel(len(words))
+    small = base.Schedule(side=24, batch=16, steps=recipe.base_steps, learning_rate=1e-3, seed=recipe.seed)
+    full = base.Schedule(side=48, batch=8, steps=recipe.base_steps_full, learning_rate=3e-4, seed=recipe.seed + 1)
+    for schedule in (small, full):
+        model = base.train_base(model, data, schedule, tokenizer, snapshot)
+    trained = f"{small.steps} steps at 192 px and {full.steps} at 384 px"
+    shop.save(path, model.state_dict(), trained, **{"ccm.words": json.dumps(words)})
+
+
+def assemble_stage(shop: Workshop) -> None:
+    """Write the three files that the host loads: base with autoencoder, control net, prompt encoder, all fp16."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    with safe_open(shop.work / MODEL_FILE, "pt") as file:
+        metadata = file.metadata()
+    model, vae = load_file(shop.work / MODEL_FILE), load_file(shop.work / DECODER_FILE)
+    parts = {part: _part(model, f"{part}.") for part in ("base", "control", "text")}
+    checkpoint = {f"model.diffusion_model.{k}": v for k, v in parts["base"].items()}
+    checkpoint |= {f"first_stage_model.{k}": v for k, v in vae.items()}
+    trained = metadata["ccm.trained"]
+    shop.save(shop.out / BASE_FILE, _half(checkpoint), f"base {trained}")
+    shop.save(shop.out / CONTROL_FILE, _half(base.control_to_diffusers(parts["control"])), f"control net {trained}")
+    words = {"ccm.words": metadata["ccm.words"]}
+    shop.save(shop.out / TEXT_FILE, _half(parts["text"]), f"prompt encoder {trained}", **words)
+
+
+def adapter_stage(shop: Workshop) -> None:
+    """Train the WDLoRA adapter and its plain-LoRA twin on cohort pairs, on the assembled files."""
+    from ..adapter import AdapterConfig, AdapterData, Prompts, train_adapter
+    from ..host_modules import load_nano
+
+    pairs, projection = shop.cohort(), projection_stage(shop)
+    texts = [clinical_prompt(cohort) for cohort in Cohort] + [cohort.value for cohort in Cohort] + [""]
+    captions = torch.arange(len(pairs)) % len(Cohort)
+    captions[len(pairs) // 2 :] += len(Cohort)  # half of them by the cohort's name alone
+    data = AdapterData(_project(projection, pairs.frames), _project(projection, pairs.masks), captions)
+    for kind, name in ADAPTER_FILES.items():
+        if not (shop.out / name).exists():
+            model, control, clip = load_nano(shop.out)
+            encoded = [clip.encode_from_tokens(clip.tokenize(text), return_pooled=True) for text in texts]
+            prompts = Prompts(*(torch.cat(part) for part in zip(*encoded, strict=True)))
+            train_adapter(model, control, data, prompts, AdapterConfig(kind=kind), shop.out / name)
+
+
+def segmentation_stage(shop: Workshop) -> None:
+    """Train the nerve segmentation network on generic and cohort pairs."""
+    from .segmentation import SegmentationSchedule, train_segmentation
+
+    path = shop.out / SEGMENTATION_FILE
+    if not path.exists():
+        schedule = SegmentationSchedule(steps=shop.recipe.segmentation_steps)
+        net = train_segmentation([shop.generic(), shop.cohort(), shop.cohort()], schedule)
+        shop.save(path, _half(net.state_dict()), f"segmentation network, {schedule}")
+
+
+def _mixture(shop: Workshop) -> np.ndarray:
+    return np.concatenate([shop.generic().frames[:2400], shop.cohort().frames[:1600]])
+
+
+def _grey(frames: np.ndarray) -> Tensor:
+    return torch.from_numpy(frames).float() / 255.0
+
+
+def _project(projection: autoencoder.Projection, frames: np.ndarray) -> Tensor:
+    """Latents fp16 [N,16,48,48] of frames uint8 [N,H,W]."""
+    chunks = (_grey(frames[i : i + 64]) for i in range(0, len(frames), 64))
+    return torch.cat([projection.encode(chunk).half() for chunk in chunks])
+
+
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def _half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v.half() for k, v in state.items()}
