@@ -50,16 +50,14 @@ def compare(
     The sizes may differ: the extractor resamples every frame to its own input. Raises ImageError on fewer
     than two frames, on a blank frame, on a set that repeats one frame, and on values outside 0..1.
     """
-    sets = [check_frames("Reference", reference), check_frames("Generated", generated)]
-    real, fake = (
-        extract(extractor, reference, on_batch=on_batch),
-        extract(extractor, generated, on_batch=on_batch),
-    )
+    first, second = check_frames("Reference", reference), check_frames("Generated", generated)
+    real = extract(extractor, reference, on_batch=on_batch)
+    fake = extract(extractor, generated, on_batch=on_batch)
     rng = np.random.default_rng(seed)
     originals = set(_fingerprints(reference))
     return FidelityReport(
-        reference=sets[0],
-        generated=sets[1],
+        reference=first,
+        generated=second,
         exact_copies=sum(frame in originals for frame in _fingerprints(generated)),
         mmd=mmd(real, fake, rng),
         frechet=frechet_distance(real, fake),
@@ -73,7 +71,8 @@ def check_frames(name: str, grey: np.ndarray) -> FrameSet:
     frames, height, width = grey.shape
     if frames < 2:
         raise ImageError(
-            f"{name} holds 1 frame; a distance needs a spread", fix="pass at least 2 frames, better 100"
+            f"{name} has too few frames ({frames}); a distance needs a spread",
+            fix="pass at least 2 frames, better 100",
         )
     if grey.min() < -RANGE_SLACK or grey.max() > 1.0 + RANGE_SLACK:
         raise ImageError(

@@ -68,7 +68,7 @@ def median_distance(squared: np.ndarray) -> float:
     """Median distance between two different frames of squared distances [N,N]; ImageError if it is 0."""
     n = len(squared)
     off_diagonal = squared.ravel()[1:].reshape(n - 1, n + 1)[:, :-1]
-    sigma = float(np.sqrt(np.median(off_diagonal)))
+    sigma = float(np.median(np.sqrt(off_diagonal)))
     if sigma <= 1e-6 * np.sqrt(squared.max(initial=0.0)):
         raise ImageError(
             "More than half of all pairs of frames have the same features",

@@ -1,0 +1,213 @@
+"""MMD and KID: the estimate against a double loop, the permutation p and the interval by simulation."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from ccm_pack.ccm.errors import ImageError
+from ccm_pack.ccm.fidelity.features import FeatureSet
+from ccm_pack.ccm.fidelity.kid import cubic, kid
+from ccm_pack.ccm.fidelity.mmd import gaussian_mixture, median_distance, mmd, squared_distances
+from ccm_pack.ccm.fidelity.two_sample import frames_by_subject, two_sample
+
+SUBJECTS_A = ["p", "p", "q", "r", "r", "r", "s"]
+SUBJECTS_B = ["q", "t", "t", "u", "u"]
+
+
+def loop(kernel: np.ndarray, n_a: int, names: list[str]) -> float:
+    """Unbiased MMD^2 by the definition, pair by pair, over pairs from two different subjects."""
+    pairs: dict[tuple[bool, bool], list[float]] = {}
+    for i, j in itertools.product(range(len(kernel)), repeat=2):
+        if names[i] != names[j]:
+            pairs.setdefault((i < n_a, j < n_a), []).append(kernel[i, j])
+    mean = {sides: float(np.mean(values)) for sides, values in pairs.items()}
+    return mean[True, True] + mean[False, False] - 2.0 * mean[True, False]
+
+
+def gaussian_by_hand(pooled: np.ndarray) -> np.ndarray:
+    distance = np.array([[np.linalg.norm(x - y) for y in pooled] for x in pooled])
+    sigma = np.median([distance[i, j] for i, j in itertools.combinations(range(len(pooled)), 2)])
+    return np.mean([np.exp(-(distance**2) / (2.0 * (s * sigma) ** 2)) for s in (0.5, 1.0, 2.0)], axis=0)
+
+
+def cubic_by_hand(pooled: np.ndarray) -> np.ndarray:
+    return np.array([[(float(x @ y) / len(x) + 1.0) ** 3 for y in pooled] for x in pooled])
+
+
+@pytest.mark.parametrize(("metric", "kernel"), [(mmd, gaussian_by_hand), (kid, cubic_by_hand)])
+def test_equals_the_double_loop(feature_set, rng, metric, kernel) -> None:
+    a, b = rng.standard_normal((13, 6)), 0.5 + rng.standard_normal((9, 6))
+    truth = loop(kernel(np.concatenate([a, b])), 13, list(map(str, range(22))))
+    result = metric(feature_set(a), feature_set(b), rng, 9)
+    assert result.statistics.value == pytest.approx(truth, rel=1e-10)
+    assert (result.n_a, result.n_b, result.dimension, result.extractor.name) == (13, 9, 6, "test")
+
+
+@pytest.mark.parametrize(("metric", "kernel"), [(mmd, gaussian_by_hand), (kid, cubic_by_hand)])
+def test_pairs_inside_a_subject_do_not_count(feature_set, rng, metric, kernel) -> None:
+    a, b = rng.standard_normal((7, 4)), rng.standard_normal((5, 4))
+    truth = loop(kernel(np.concatenate([a, b])), 7, SUBJECTS_A + SUBJECTS_B)
+    result = metric(feature_set(a, SUBJECTS_A), feature_set(b, SUBJECTS_B), rng, 9).statistics
+    assert result.value == pytest.approx(truth, rel=1e-10)
+    assert (result.subjects_a, result.subjects_b, result.shared_subjects) == (4, 3, 1)
+
+
+def test_kid_equals_torch_fidelity_on_one_subset_of_all_frames(feature_set, rng) -> None:
+    oracle = pytest.importorskip("torch_fidelity.metric_kid", reason="torch-fidelity is not installed")
+    torch = pytest.importorskip("torch")
+    a, b = rng.random((30, 20)), rng.random((30, 20)) + 0.1
+    truth = oracle.kid_features_to_metric(
+        torch.from_numpy(a), torch.from_numpy(b), kid_subsets=1, kid_subset_size=30, verbose=False
+    )["kernel_inception_distance_mean"]
+    assert kid(feature_set(a), feature_set(b), rng, 9).statistics.value == pytest.approx(truth, rel=1e-9)
+
+
+def test_the_kernel_of_two_points_one_bandwidth_apart() -> None:
+    kernel = gaussian_mixture(np.array([[0.0, 4.0], [4.0, 0.0]]), sigma=2.0)
+    assert kernel[0, 1] == pytest.approx((np.exp(-2.0) + np.exp(-0.5) + np.exp(-0.125)) / 3.0)
+    assert kernel[0, 0] == 1.0
+
+
+def test_the_bandwidth_is_the_median_pair() -> None:
+    squared = squared_distances(np.array([[0.0], [1.0], [3.0], [7.0]]))  # pairs 1, 2, 3, 4, 6, 7
+    assert median_distance(squared) == pytest.approx(3.5)
+
+
+def test_the_value_does_not_depend_on_the_scale_or_the_place_of_the_features(feature_set, rng) -> None:
+    a, b = rng.standard_normal((20, 5)), rng.standard_normal((20, 5)) + 1.0
+    near = mmd(feature_set(a), feature_set(b), rng, 9).statistics.value
+    far = mmd(feature_set(1e3 * a + 1e5), feature_set(1e3 * b + 1e5), rng, 9).statistics.value
+    assert far == pytest.approx(near, rel=1e-6)
+
+
+def test_kid_says_when_one_frame_rules(feature_set, rng) -> None:
+    values = np.full((20, 2), 1.0)
+    values[3] = 10.0  # k(x, x): (10 * 10 + 1)^3 against 39 times (1 + 1)^3
+    result = kid(feature_set(values), feature_set(np.full((20, 2), 1.0)), rng, 9)
+    assert result.largest_share == pytest.approx(101**3 / (101**3 + 39 * 8))
+    assert np.diagonal(cubic(values))[0] == 8.0
+
+
+def test_p_is_the_share_of_all_relabellings_that_reach_the_value(feature_set, rng) -> None:
+    """3 + 3 frames have 20 labellings; the observed one and its mirror image are the two largest."""
+    a, b = feature_set([[0.0], [0.1], [0.2]]), feature_set([[5.0], [5.1], [5.2]])
+    assert mmd(a, b, rng, 9999).statistics.p_value == pytest.approx(2 / 20, abs=0.01)
+
+
+def test_identical_sets_have_p_one_and_a_negative_value(feature_set, rng) -> None:
+    a = feature_set(rng.standard_normal((15, 3)))
+    result = mmd(a, a, rng, 199).statistics
+    assert result.value < 0.0
+    assert result.p_value > 0.95
+
+
+def test_the_same_seed_gives_the_same_numbers(feature_set, rng) -> None:
+    a, b = feature_set(rng.standard_normal((50, 3))), feature_set(rng.standard_normal((50, 3)) + 2.0)
+    first, second = (mmd(a, b, np.random.default_rng(3)).statistics for _ in range(2))
+    assert first == second
+    assert first.interval is not None
+
+
+def test_frames_of_one_subject_have_no_independent_pair(feature_set, rng) -> None:
+    with pytest.raises(ImageError, match="second set come from one subject"):
+        mmd(feature_set(rng.standard_normal((4, 2))), feature_set(rng.standard_normal((4, 2)), "xxxx"), rng)
+
+
+def test_equal_features_are_refused(feature_set, rng) -> None:
+    with pytest.raises(ImageError, match="same features"):
+        mmd(feature_set(np.ones((4, 2))), feature_set(np.ones((4, 2))), rng)
+
+
+def test_frames_are_grouped_by_subject_in_order_of_appearance() -> None:
+    assert [g.tolist() for g in frames_by_subject(["b", "a", "b"], 3)] == [[0, 2], [1]]
+    assert [g.tolist() for g in frames_by_subject(None, 2)] == [[0], [1]]
+
+
+def clusters(rng: np.random.Generator, subjects: int, frames: int, shift: float = 0.0) -> np.ndarray:
+    """Features [subjects * frames, 4], half of whose variance lies between subjects."""
+    centres = rng.standard_normal((subjects, 1, 4))
+    values = (centres + rng.standard_normal((subjects, frames, 4))) / np.sqrt(2.0)
+    values[..., 0] += shift
+    return values.reshape(-1, 4)
+
+
+def subject_names(side: str, subjects: int, frames: int) -> list[str]:
+    return [f"{side}{subject}" for subject in range(subjects) for _ in range(frames)]
+
+
+def uniformity(p_values: list[float]) -> float:
+    """Kolmogorov-Smirnov p of the null that the p-values are uniform."""
+    from scipy.stats import kstest
+
+    return float(kstest(p_values, "uniform").pvalue)
+
+
+def test_null_p_is_uniform_over_frames(feature_set, rng) -> None:
+    p = [
+        mmd(
+            feature_set(rng.standard_normal((20, 4))), feature_set(rng.standard_normal((15, 4))), rng, 199
+        ).statistics.p_value
+        for _ in range(300)
+    ]
+    assert uniformity(p) > 0.01
+    assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.03)
+
+
+def test_null_p_is_uniform_over_subjects_where_frames_would_deceive(feature_set, rng) -> None:
+    by_subject, by_frame = [], []
+    for _ in range(200):
+        a, b = clusters(rng, 8, 5), clusters(rng, 8, 5)
+        known = [feature_set(x, subject_names(s, 8, 5)) for x, s in ((a, "a"), (b, "b"))]
+        by_subject.append(mmd(*known, rng, 199).statistics.p_value)
+        by_frame.append(mmd(feature_set(a), feature_set(b), rng, 199).statistics.p_value)
+    assert uniformity(by_subject) > 0.01
+    assert np.mean(np.array(by_subject) <= 0.05) == pytest.approx(0.05, abs=0.04)
+    assert np.mean(np.array(by_frame) <= 0.05) > 0.3
+
+
+def test_null_p_is_uniform_for_paired_sets(feature_set, rng) -> None:
+    """Every subject gives frames to both sets, generated from its own mask."""
+    p = []
+    for _ in range(200):
+        centres = np.repeat(rng.standard_normal((12, 4)), 3, axis=0)
+        sides = [centres + 0.3 * rng.standard_normal((36, 4)) for _ in range(2)]
+        names = subject_names("", 12, 3)
+        p.append(mmd(*(feature_set(x, names) for x in sides), rng, 199).statistics.p_value)
+    assert uniformity(p) > 0.01
+
+
+def test_the_value_is_unbiased_under_the_null_with_clustered_frames(feature_set, rng) -> None:
+    values = [
+        mmd(
+            feature_set(clusters(rng, 10, 4), subject_names("a", 10, 4)),
+            feature_set(clusters(rng, 6, 4), subject_names("b", 6, 4)),
+            rng,
+            1,
+        ).statistics.value
+        for _ in range(400)
+    ]
+    assert abs(np.mean(values)) < 3.0 * np.std(values) / np.sqrt(len(values))
+
+
+def fixed_kernel(a: FeatureSet, b: FeatureSet) -> np.ndarray:
+    return gaussian_mixture(squared_distances(np.concatenate([a.values, b.values])), sigma=2.5)
+
+
+def test_the_interval_covers_away_from_zero(feature_set, rng) -> None:
+    """40 subjects of 2 frames a side; the truth is the mean over all repetitions of the unbiased estimate."""
+    found = []
+    for _ in range(400):
+        a = feature_set(clusters(rng, 40, 2, shift=2.0), subject_names("a", 40, 2))
+        b = feature_set(clusters(rng, 40, 2), subject_names("b", 40, 2))
+        found.append(two_sample(a, b, fixed_kernel(a, b), rng, 299))
+    truth = np.mean([result.value for result in found])
+    covered = [result.interval[0] <= truth <= result.interval[1] for result in found]
+    assert 0.93 <= np.mean(covered) <= 0.97
+
+
+@pytest.mark.parametrize(("subjects", "shift"), [(39, 4.0), (60, 0.0)])
+def test_no_interval_is_given_where_it_would_not_hold(feature_set, rng, subjects: int, shift: float) -> None:
+    a, b = (feature_set(rng.standard_normal((subjects, 4)) + s) for s in (0.0, shift))
+    assert mmd(a, b, rng).statistics.interval is None
