@@ -7,7 +7,7 @@ import numpy as np
 SMOOTH_PX = 24.0  # waves shorter than this, in pixels and in units of the HRT3-RCM pixel, are pixel stairs
 SMOOTH_UM = 25.0
 MAP_COLUMNS = 1024  # OpenCV maps hold at most 32767 rows and columns
-STEP_PX = 0.25  # sampling step of the searches for a nerve's end and for its outline
+STEP_PX = 0.5  # sampling step of the searches for a nerve's end and for its outline
 
 
 def smooth(chains: np.ndarray, weights: np.ndarray, offsets: np.ndarray, um_per_px: float) -> np.ndarray:

@@ -69,7 +69,7 @@ def measure_graph(mask: np.ndarray, um_per_px: float, field: np.ndarray | None =
     import cv2
 
     mask = fill_small_holes(mask, um_per_px)
-    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     half_width = np.clip(distance - 0.5, 0.5, min(mask.shape) / 2.0)  # pixel centre to outline
     paths = trace_paths(thin(mask))
     junction_radius = _at(half_width, paths.junctions)
