@@ -1,7 +1,7 @@
 # Each target is one line of the command line, so that nobody needs make.
 PYTHON ?= python3
 
-.PHONY: demo ui test soak
+.PHONY: demo ui test soak check
 
 demo:
 	$(PYTHON) . demo $(if $(FRAME),--frame "$(FRAME)")
@@ -14,6 +14,9 @@ test:
 
 soak:
 	$(PYTHON) . soak
+
+check:
+	$(PYTHON) . check
 
 bench-%:
 	$(PYTHON) . bench $*

@@ -4,4 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-NODES: list[type[io.ComfyNode]] = []
+from .fidelity import Fidelity
+from .segment import SegmentNerves
+
+NODES: list[type[io.ComfyNode]] = [SegmentNerves, Fidelity]

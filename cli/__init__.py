@@ -9,7 +9,7 @@ import sys
 from types import FrameType
 
 from ..ccm.errors import CCMError
-from . import bench, demo, soak, test, train, ui, weights
+from . import bench, check, demo, soak, test, train, ui, weights
 from .command import Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -17,6 +17,7 @@ COMMANDS: tuple[Command, ...] = (
     ui.COMMAND,
     test.COMMAND,
     soak.COMMAND,
+    check.COMMAND,
     bench.COMMAND,
     train.COMMAND,
     weights.COMMAND,

@@ -23,6 +23,8 @@ def run(options: Namespace, folder: str) -> int:
 
 
 def names(folder: str) -> list[str]:
-    """Return the names of the modules in `folder` that can be run: those that define `main`."""
-    paths = sorted((ROOT / folder).glob("*.py"))
-    return [path.stem.replace("_", "-") for path in paths if "\ndef main(" in path.read_text("utf-8")]
+    """Return the names of the modules and packages in `folder` that can be run: those that define `main`."""
+    modules = {path.stem: path for path in (ROOT / folder).glob("*.py")}
+    packages = {path.parent.name: path for path in (ROOT / folder).glob("*/__init__.py")}
+    paths = sorted((modules | packages).items())
+    return [name.replace("_", "-") for name, path in paths if "\ndef main(" in path.read_text("utf-8")]

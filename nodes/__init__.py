@@ -5,5 +5,15 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from .adapter import LoadAdapter
+from .conditioning import ApplyNerveMaskControl, DPNPrompt
+from .masks import GenerateNerveMask, PrepareNerveMask
+from .nano import LoadNano
 
-NODES: list[type[io.ComfyNode]] = [LoadAdapter]
+NODES: list[type[io.ComfyNode]] = [
+    LoadNano,
+    LoadAdapter,
+    DPNPrompt,
+    PrepareNerveMask,
+    GenerateNerveMask,
+    ApplyNerveMaskControl,
+]

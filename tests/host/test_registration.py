@@ -54,8 +54,8 @@ def test_every_node_says_what_it_does_and_has_a_help_page(ours: dict[str, Any]) 
 
 def test_every_input_has_a_tooltip(ours: dict[str, Any]) -> None:
     for name, info in ours.items():
-        for inputs in info["input"].values():
-            for key, spec in inputs.items():
+        for kind in ("required", "optional"):
+            for key, spec in info["input"].get(kind, {}).items():
                 assert len(spec) > 1 and spec[1].get("tooltip"), f"{name}.{key}"
 
 
