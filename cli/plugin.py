@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from argparse import REMAINDER, ArgumentParser, Namespace
+from pathlib import Path
 
+from ..host import locate
 from ..host.paths import ROOT
 
 PACKAGE = __name__.rpartition(".cli.")[0]
@@ -17,14 +21,15 @@ def arguments(parser: ArgumentParser, folder: str) -> None:
 
 
 def run(options: Namespace, folder: str) -> int:
-    """Call `main` of the module that the user named."""
+    """Call `main` of the module that the user named; COMFYUI_PATH tells it where ComfyUI is."""
+    os.environ["COMFYUI_PATH"] = str(locate.ready(Path(sys.executable)))
     module = importlib.import_module(f"{PACKAGE}.{folder}.{options.name.replace('-', '_')}")
     return module.main(options.arguments)
 
 
 def names(folder: str) -> list[str]:
     """Return the names of the modules and packages in `folder` that can be run: those that define `main`."""
-    modules = {path.stem: path for path in (ROOT / folder).glob("*.py")}
-    packages = {path.parent.name: path for path in (ROOT / folder).glob("*/__init__.py")}
-    paths = sorted((modules | packages).items())
-    return [name.replace("_", "-") for name, path in paths if "\ndef main(" in path.read_text("utf-8")]
+    files = {path.stem: path for path in (ROOT / folder).glob("*.py")}
+    files |= {path.parent.name: path for path in (ROOT / folder).glob("*/__init__.py")}
+    runnable = (name for name, path in files.items() if "\ndef main(" in path.read_text("utf-8"))
+    return sorted(name.replace("_", "-") for name in runnable)
