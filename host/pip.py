@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import time
-from collections import deque
 from pathlib import Path
 
 from ..ccm.errors import HostError
@@ -26,21 +25,35 @@ NO_NETWORK = (
 def pip(python: Path, arguments: list[str]) -> None:
     """Run `pip ARGUMENTS` with this interpreter; raises HostError when it fails."""
     command = [str(python), "-m", "pip", *arguments, "--progress-bar=off", "--disable-pip-version-check"]
-    tail: deque[str] = deque(maxlen=200)
-    megabytes, began = 0.0, time.monotonic()
+    lines: list[str] = []
+    meter = _Meter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
-        for raw in process.stdout:
-            line = raw.decode("utf-8", errors="replace")
-            tail.append(line.rstrip())
-            if found := FETCH.match(line):
-                megabytes += float(found[2]) * MEGABYTES[found[3]]
-                minutes = (time.monotonic() - began) / 60
-                print(f"  {minutes:4.1f} min  {megabytes:6.0f} MB  {Path(found[1]).name}", flush=True)
-            elif line.startswith("Installing collected packages"):
-                print("  Everything is downloaded; unpacking (a few minutes for torch)", flush=True)
+        try:
+            for raw in process.stdout:
+                lines.append(raw.decode("utf-8", errors="replace").rstrip())
+                meter.read(lines[-1])
+        except BaseException:
+            process.terminate()
+            raise
     if process.returncode:
-        raise _failure(list(tail))
+        raise _failure(lines)
+
+
+class _Meter:
+    """Tells how far pip is, from what it says."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.megabytes = 0.0
+
+    def read(self, line: str) -> None:
+        if found := FETCH.match(line):
+            self.megabytes += float(found[2]) * MEGABYTES[found[3]]
+            minutes = (time.monotonic() - self.began) / 60
+            print(f"  {minutes:4.1f} min  {self.megabytes:6.0f} MB  {Path(found[1]).name}", flush=True)
+        elif line.startswith("Installing collected packages"):
+            print("  Everything is downloaded; unpacking (a few minutes for torch)", flush=True)
 
 
 def _failure(lines: list[str]) -> HostError:

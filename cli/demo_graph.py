@@ -1,0 +1,82 @@
+"""The demo's graphs: read from workflows/api, given a seed, a frame and a reference set.
+
+A node is found by its title, for example "Control frame"; see workflows/api/demo.json.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from ..batch.client import Client, Graph
+from ..ccm.cohorts import Cohort
+from ..ccm.errors import ImageError
+from ..ccm.images import FIELD_UM, check_um_per_px
+from ..host.paths import ROOT
+
+API = ROOT / "workflows" / "api"
+REFERENCE_FRAMES = 24
+REAL_FRAME, REFERENCE, REAL_SEGMENT, REAL_MEASURE = "Real frame", "Reference", "Trace frame", "Measure frame"
+
+
+def prepare(frame: Path | None, um_per_px: float | None, seed: int) -> Graph:
+    """Return the graph for generated masks, or the one for a real frame, with its seed and pixel size set.
+
+    Raises ImageError for a frame that cannot be opened, PixelSizeError for a pixel size that is not positive.
+    """
+    graph: Graph = json.loads((API / ("demo.json" if frame is None else "frame.json")).read_text("utf-8"))
+    for node in graph.values():
+        if "seed" in node["inputs"]:
+            node["inputs"]["seed"] += seed
+    if frame is not None:
+        size = check_um_per_px(FIELD_UM / _width(frame) if um_per_px is None else um_per_px)
+        for title in (REAL_SEGMENT, REAL_MEASURE):
+            graph[find(graph, title)]["inputs"]["um_per_px"] = size
+    return graph
+
+
+def upload(client: Client, graph: Graph, frame: Path | None, seed: int) -> None:
+    """Put the pictures that the graph starts from onto the server."""
+    if frame is not None:
+        graph[find(graph, REAL_FRAME)]["inputs"]["image"] = client.upload_image(frame)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = write_reference(Path(folder) / "ccm_reference.tiff", seed)
+        graph[find(graph, REFERENCE)]["inputs"]["image"] = client.upload_image(file)
+
+
+def write_reference(file: Path, seed: int, count: int = REFERENCE_FRAMES) -> Path:
+    """Render phantom frames of all cohorts into one multi-page TIFF, which LoadImage loads as a batch."""
+    import numpy as np
+    from PIL import Image
+
+    from ..training.nano.phantoms import cohort_pair
+
+    rng = np.random.default_rng(seed)
+    frames = [cohort_pair(cohort, rng).frame for cohort in Cohort for _ in range(count // len(Cohort))]
+    pages = [Image.fromarray(np.round(frame * 255).astype(np.uint8)) for frame in frames]
+    pages[0].save(file, save_all=True, append_images=pages[1:])
+    return file
+
+
+def find(graph: Graph, title: str) -> str:
+    """Return the id of the node with this title."""
+    return next(node for node, data in graph.items() if data["_meta"]["title"] == title)
+
+
+def has(graph: Graph, title: str) -> bool:
+    """Return whether a node has this title."""
+    return any(data["_meta"]["title"] == title for data in graph.values())
+
+
+def _width(frame: Path) -> int:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(frame) as picture:
+            return picture.width
+    except (OSError, UnidentifiedImageError) as error:
+        raise ImageError(
+            f"{frame} cannot be opened as a picture ({error})", fix="give a PNG, JPEG or TIFF file"
+        ) from error

@@ -1,0 +1,158 @@
+"""What the demo leaves behind: frames, overlays, biomarkers.json and .csv, and the contact sheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..batch.client import Client, Graph, Outputs
+from ..ccm.cohorts import Cohort
+from .contact_sheet import Row, Sheet, draw_sheet
+from .demo_graph import find, has
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+NOTE = "synthetic, not for clinical use"
+REAL = "Real"
+KINDS = ("mask", "frame", "overlay")
+COLUMNS = {
+    "cnfl_mm_per_mm2": ("CNFL mm/mm2", 1),
+    "cnfd_per_mm2": ("CNFD /mm2", 1),
+    "cnbd_per_mm2": ("CNBD /mm2", 1),
+    "ctbd_per_mm2": ("CTBD /mm2", 1),
+    "cnfw_um": ("CNFW um", 2),
+    "tortuosity_tc": ("tortuosity TC", 2),
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The frames of one cohort, or the real one: PNG files by kind, and one dict of biomarkers per frame."""
+
+    name: str
+    pictures: dict[str, list[bytes]]
+    measured: list[dict[str, Any]]
+    truth: list[dict[str, Any]]  # of the generated masks; empty where the mask is a tracing
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where everything lies."""
+
+    folder: Path
+    sheet: Path
+    json: Path
+    csv: Path
+
+
+def write(client: Client, graph: Graph, outputs: Outputs, folder: Path) -> Written:
+    """Fetch the results of a run and write them into `folder`, over those of an earlier run."""
+    names = [REAL] * has(graph, "Real biomarkers") + [cohort.value for cohort in Cohort]
+    groups = [_collect(client, graph, outputs, name) for name in names]
+    fidelity = {}
+    if has(graph, "Fidelity JSON"):
+        fidelity = json.loads(outputs.text(find(graph, "Fidelity JSON")))
+    folder.mkdir(parents=True, exist_ok=True)
+    written = Written(
+        folder, folder / "contact_sheet.png", folder / "biomarkers.json", folder / "biomarkers.csv"
+    )
+    for name, content in _pictures(groups).items():
+        (folder / name).write_bytes(content)
+    records = _records(groups)
+    report = {"note": NOTE, "frames": records, "fidelity": fidelity}
+    written.json.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    written.csv.write_text(_as_csv(records), "utf-8")
+    draw_sheet(_sheet(groups, fidelity)).save(written.sheet)
+    return written
+
+
+def _collect(client: Client, graph: Graph, outputs: Outputs, name: str) -> Group:
+    pictures = {}
+    for kind in KINDS:
+        title = f"{name} {kind} saved"
+        files = outputs.files(find(graph, title if has(graph, title) else f"{REAL} {kind} saved"))
+        pictures[kind] = [client.fetch(file) for file in files]
+    truth = f"{name} truth"
+    return Group(
+        name,
+        pictures,
+        measured=json.loads(outputs.text(find(graph, f"{name} biomarkers")))["frames"],
+        truth=json.loads(outputs.text(find(graph, truth)))["frames"] if has(graph, truth) else [],
+    )
+
+
+def _pictures(groups: list[Group]) -> dict[str, bytes]:
+    """File name -> PNG; the names say which frame of which cohort."""
+    return {
+        f"{group.name}_{number + 1}_{kind}.png": content
+        for group in groups
+        for kind, contents in group.pictures.items()
+        for number, content in enumerate(contents)
+    }
+
+
+def _records(groups: list[Group]) -> list[dict[str, Any]]:
+    """One flat record per frame: where it comes from, what was measured, and the truth of its mask."""
+    records = []
+    for group in groups:
+        for number, measured in enumerate(group.measured):
+            truth = group.truth[number] if group.truth else {}
+            frame = f"{group.name}_{number + 1}_frame.png"
+            record = {"cohort": group.name, "synthetic": group.name != REAL, "frame": frame, **measured}
+            records.append(record | {f"mask_{key}": value for key, value in truth.items()})
+    return records
+
+
+def _as_csv(records: list[dict[str, Any]]) -> str:
+    fields = list(dict.fromkeys(key for record in records for key in record))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def _sheet(groups: list[Group], fidelity: dict[str, Any]) -> Sheet:
+    rows = [
+        Row(g.name, list(zip(*(map(_open, g.pictures[kind]) for kind in KINDS), strict=True))) for g in groups
+    ]
+    heading = ["mean of frames", *(title for title, _ in COLUMNS.values())]
+    table = [heading]
+    for group in groups:
+        for name, frames in ((f"{group.name}, traced", group.measured), (f"{group.name}, mask", group.truth)):
+            if frames:
+                table.append([name, *(_mean(frames, key, digits) for key, (_, digits) in COLUMNS.items())])
+    return Sheet(
+        "ComfyUI-CCM: generated, traced, measured", NOTE.capitalize() + ".", rows, table, _footer(fidelity)
+    )
+
+
+def _mean(frames: list[dict[str, Any]], key: str, digits: int) -> str:
+    values = [frame[key] for frame in frames if frame.get(key) is not None]
+    mean = sum(values) / len(values) if values else math.nan
+    return "-" if math.isnan(mean) else f"{mean:.{digits}f}"
+
+
+def _footer(fidelity: dict[str, Any]) -> list[str]:
+    if not fidelity:
+        return ["The real frame's tracing is the mask of all three synthetic frames."]
+    mmd, frechet = fidelity["mmd"], fidelity["frechet"]
+    found = mmd["statistics"]
+    return [
+        f"{frechet['n_b']} generated frames against {frechet['n_a']} phantom frames: unbiased MMD^2 x 1000 = "
+        f"{1e3 * found['value']:.1f} (permutation p = {found['p_value']:.2g}), "
+        f"Frechet distance {frechet['distance']:.3g}.",
+        "So few frames show that the measurement works, not how good the generator is.",
+    ]
+
+
+def _open(content: bytes) -> Image:
+    from PIL import Image
+
+    return Image.open(io.BytesIO(content))

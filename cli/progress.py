@@ -1,0 +1,34 @@
+"""Show how far a graph is, on one line of a terminal or one line per node in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from ..batch.client import Graph, Progress
+
+
+class Ticker:
+    """Prints the progress of one run; use it as the `on_progress` of a client."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._titles = {node: data.get("_meta", {}).get("title", node) for node, data in graph.items()}
+        self._seen: dict[str, None] = {}
+        self._began = time.monotonic()
+        self._live = sys.stdout.isatty()
+
+    def __call__(self, progress: Progress) -> None:
+        new = progress.node not in self._seen
+        self._seen[progress.node] = None
+        seconds = time.monotonic() - self._began
+        title = self._titles.get(progress.node, progress.class_type)
+        text = f"  {seconds:5.0f} s  {len(self._seen):3} of {len(self._titles)}  {title}"
+        if self._live:
+            steps = f"  {progress.value}/{progress.maximum}" if progress.maximum > 1 else ""
+            print(f"\r{text + steps:<100}", end="", flush=True)
+        elif new:
+            print(text, flush=True)
+
+    def done(self) -> None:
+        """End the line and say how long it took."""
+        print(f"{chr(10) if self._live else ''}  Done in {time.monotonic() - self._began:.0f} s.", flush=True)
