@@ -24,8 +24,8 @@ def draw_mask(
 ) -> np.ndarray:
     """Draw a tree as an anti-aliased mask, uint8 [H,W], 255 inside the nerves.
 
-    size_px is (width, height). Nerves have their true widths, or width_px everywhere if that is given. At
-    half of full coverage (`mask >= 128`) the drawn widths are right to about 0.1 pixel.
+    size_px is (width, height). Nerves have their true widths, or width_px everywhere if that is given. Drawn
+    widths are right to a quarter pixel, on average to 0.1.
     """
     scale = np.array([size_px[0] / tree.size_um[0], size_px[1] / tree.size_um[1]])
     lines = []
