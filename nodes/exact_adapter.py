@@ -64,7 +64,7 @@ def check(model: ModelPatcher, adapter: AdapterFile) -> str:
     samples = {}
     for name in adapter.layers:
         weight, dequantise = weights[name]
-        samples[name] = sample(dequantise(weight, inplace=False))
+        samples[name] = dequantise(sample(weight), inplace=True)  # as in patching: first fp32, then the scale
     return check_base(adapter, samples)
 
 
