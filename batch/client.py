@@ -65,10 +65,14 @@ class File:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the output nodes of one run gave: node id -> kind, for example "images" or "text" -> values."""
+    """What the output nodes of one run gave: node id -> kind, for example "images" or "text" -> values.
+
+    `seconds` is how long the server worked on it, without the time in the queue.
+    """
 
     prompt_id: str
     nodes: dict[str, dict[str, list[Any]]]
+    seconds: float
 
     def files(self, node: str, kind: str = "images") -> list[File]:
         """Return the files that a node saved."""
@@ -169,10 +173,12 @@ class Client:
         entry = json.loads(await self._request("GET", f"/history/{prompt_id}")).get(prompt_id)
         if entry is None:
             return None
-        for kind, data in entry["status"]["messages"]:
-            if kind in ("execution_error", "execution_interrupted"):
-                raise _failure(kind, data)
-        return Outputs(prompt_id, entry["outputs"])
+        told = dict(entry["status"]["messages"])
+        for kind in ("execution_error", "execution_interrupted"):
+            if kind in told:
+                raise _failure(kind, told[kind])
+        milliseconds = told["execution_success"]["timestamp"] - told["execution_start"]["timestamp"]
+        return Outputs(prompt_id, entry["outputs"], milliseconds / 1000)
 
     async def _upload(self, path: Path, name: str) -> str:
         import aiohttp
