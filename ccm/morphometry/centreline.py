@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-SMOOTH_PX = 24.0  # waves shorter than this, in pixels and in units of the HRT3-RCM pixel, are pixel stairs
-SMOOTH_UM = 25.0
+SMOOTH_PX = 18.0  # waves shorter than this, in pixels and in units of the HRT3-RCM pixel, are pixel stairs
+SMOOTH_UM = 18.75
 MAP_COLUMNS = 1024  # OpenCV maps hold at most 32767 rows and columns
 STEP_PX = 0.5  # sampling step of the searches for a nerve's end and for its outline
 

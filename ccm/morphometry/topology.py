@@ -15,10 +15,10 @@ from .skeleton import PixelPaths
 GAP_UM = 25.0  # two ends this close that face each other are one nerve with a gap
 TWIG_UM = 15.0  # a shorter offshoot is no branch
 REACH_UM = 16.0  # the direction of an arm is taken over this length
-LINK_FACTOR = (
-    2.5  # strips that cross at 20 degrees share a link of 2.4 times the sum of their junctions' radii
-)
-STRAIGHT_TURN = math.radians(50.0)  # arms of a crossing or of a gap turn less than this on the way through
+LINK_FACTOR = 3.5  # at 15 degrees, crossing nerves share a link of 3.4 times their junctions' half-widths,
+LINK_PX = 6.0  # and the pixel grid adds to it
+CROSSING_TURN = math.radians(35.0)  # a nerve turns less than this where it crosses another
+GAP_TURN = math.radians(50.0)  # and less than this over a gap
 WIDTH_TURN = math.radians(25.0)  # a width ratio of e counts as much as this turn
 SAME_TURN = math.radians(720.0)  # a loop closes onto itself only where nothing else is left
 TWIG_TURN = math.radians(120.0)  # a twig continues a nerve only where nothing else does
@@ -205,7 +205,7 @@ class _PairCost:
         chosen: list[tuple[int, int]] = []
         left = set(members)
         for a, b in sorted(turns, key=lambda pair: turns[pair] + self._reluctance(*pair)):
-            if a in left and b in left and (not chosen or turns[a, b] < STRAIGHT_TURN):
+            if a in left and b in left and (not chosen or turns[a, b] < CROSSING_TURN):
                 chosen.append((a, b))
                 left -= {a, b}
         return chosen
@@ -222,7 +222,7 @@ class _PairCost:
 def _short_links(paths: PixelPaths, junction_radius: np.ndarray) -> np.ndarray:
     both = (paths.ends >= 0).all(axis=1) & (paths.ends[:, 0] != paths.ends[:, 1])
     candidates = np.flatnonzero(both)
-    limit = LINK_FACTOR * junction_radius[paths.ends[candidates]].sum(axis=1) + 4.0
+    limit = LINK_FACTOR * junction_radius[paths.ends[candidates]].sum(axis=1) + LINK_PX
     return candidates[np.diff(paths.offsets)[candidates] <= limit]
 
 
@@ -273,7 +273,7 @@ def bridge_gaps(closed: np.ndarray, arms: Arms, um_per_px: float) -> dict[int, i
     for i, j in zip(rows.tolist(), columns.tolist(), strict=True):
         a, b = int(free[i]), int(free[j])
         bend = turn(near[a], away[a], near[b], away[b])
-        if a // 2 != b // 2 and bend < STRAIGHT_TURN:
+        if a // 2 != b // 2 and bend < GAP_TURN:
             found.append((apart[i, j] * (1.0 + bend), a, b))
     mates: dict[int, int] = {}
     for _, a, b in sorted(found):
