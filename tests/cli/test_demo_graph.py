@@ -1,0 +1,55 @@
+"""The demo's graphs before they are sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ccm_pack.ccm.errors import ImageError, PixelSizeError
+from ccm_pack.cli import demo_graph
+from PIL import Image, ImageSequence
+
+
+@pytest.fixture
+def frame(tmp_path: Path) -> Path:
+    Image.fromarray(np.zeros((384, 200), np.uint8)).save(tmp_path / "frame.png")
+    return tmp_path / "frame.png"
+
+
+def seeds(graph: demo_graph.Graph) -> list[int]:
+    return [node["inputs"]["seed"] for node in graph.values() if "seed" in node["inputs"]]
+
+
+def test_a_seed_moves_every_seed_of_the_graph() -> None:
+    before, after = demo_graph.prepare(None, None, 0), demo_graph.prepare(None, None, 5)
+    assert seeds(after) == [seed + 5 for seed in seeds(before)]
+    assert len(seeds(before)) >= 6
+
+
+def test_a_frame_is_taken_to_be_400_um_wide(frame: Path) -> None:
+    graph = demo_graph.prepare(frame, None, 0)
+    node = graph[demo_graph.find(graph, demo_graph.REAL_MEASURE)]
+    assert node["inputs"]["um_per_px"] == pytest.approx(2.0)
+
+
+def test_a_given_pixel_size_counts(frame: Path) -> None:
+    graph = demo_graph.prepare(frame, 0.9, 0)
+    node = graph[demo_graph.find(graph, demo_graph.REAL_SEGMENT)]
+    assert node["inputs"]["um_per_px"] == 0.9
+    with pytest.raises(PixelSizeError):
+        demo_graph.prepare(frame, 0.0, 0)
+
+
+def test_a_frame_that_is_no_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_text("no picture")
+    with pytest.raises(ImageError, match=r"x\.png cannot be opened"):
+        demo_graph.prepare(tmp_path / "x.png", None, 0)
+    with pytest.raises(ImageError, match=r"y\.png cannot be opened"):
+        demo_graph.prepare(tmp_path / "y.png", None, 0)
+
+
+def test_the_reference_set_holds_as_many_frames_of_field_size_as_asked_for(tmp_path: Path) -> None:
+    file = demo_graph.write_reference(tmp_path / "reference.tiff", seed=1, count=3)
+    with Image.open(file) as pages:
+        assert [page.size for page in ImageSequence.Iterator(pages)] == [(384, 384)] * 3
