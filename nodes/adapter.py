@@ -37,7 +37,7 @@ class LoadAdapter(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="CCM_LoadAdapter",
-            display_name="Load WDLoRA Adapter",
+            display_name="Load CCM Adapter",
             category="CCM/generate",
             description=(
                 "Applies a WDLoRA (DoRA) or LoRA adapter with the exact formula, on any base and beside any "

@@ -27,6 +27,7 @@ class ExactAdapter(WeightAdapterBase):
     """
 
     name = "ccm_exact"
+    weights: Any  # the host declares a flat list
 
     def __init__(self, loaded_keys: set[str], weights: tuple[tuple[float, AdapterLayer], ...]) -> None:
         self.loaded_keys = loaded_keys

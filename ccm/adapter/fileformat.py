@@ -124,6 +124,8 @@ def read_adapter(path: Path | str) -> AdapterFile:
         check_layer(name, layer)
     if all(layer.row_scale is None for layer in layers.values()):
         convention = Convention.LORA
+    elif convention is Convention.LORA:
+        raise AdapterError(f"{path} says that it is a plain LoRA, but holds dora_scale tensors", fix=RETRAIN)
     if convention is Convention.CORRECTED and "ccm.magnitude" in metadata:
         layers = _with_magnitudes(path, layers, metadata["ccm.magnitude"])
     return AdapterFile(layers, convention, metadata)
@@ -198,6 +200,8 @@ def _with_magnitudes(
         name: layers[name]._replace(row_scale=m, convention=Convention.TRUE_M)
         for name, m in zip(names, magnitudes, strict=True)
     }
+    for name, layer in true.items():
+        check_layer(name, layer)
     return {**layers, **true}
 
 

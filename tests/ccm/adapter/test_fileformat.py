@@ -9,6 +9,7 @@ import pytest
 import torch
 from ccm_pack.ccm.adapter import AdapterLayer, Convention, read_adapter, save_adapter
 from ccm_pack.ccm.adapter.dora import merged
+from ccm_pack.ccm.adapter.packing import pack
 from ccm_pack.ccm.errors import AdapterError, AdapterMismatchError
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -103,6 +104,19 @@ def test_a_corrected_file_without_magnitudes_keeps_its_corrected_scale(path: Pat
 def test_damaged_magnitudes_are_refused(path: Path, packed: str):
     write_raw(path, {}, {"ccm.convention": "corrected", "ccm.magnitude": packed})
     with pytest.raises(AdapterError, match="damaged ccm.magnitude"):
+        read_adapter(path)
+
+
+def test_magnitudes_that_are_nan_are_refused(path: Path):
+    packed = pack(torch.tensor([1.0, 2.0, 3.0, float("nan")]))
+    write_raw(path, {}, {"ccm.convention": "corrected", "ccm.magnitude": packed})
+    with pytest.raises(AdapterError, match="conv holds NaN"):
+        read_adapter(path)
+
+
+def test_a_plain_lora_with_row_scales_is_refused(path: Path):
+    write_raw(path, {}, {"ccm.convention": "lora"})
+    with pytest.raises(AdapterError, match="says that it is a plain LoRA"):
         read_adapter(path)
 
 
