@@ -28,7 +28,7 @@ from ..ccm.segmentation import segment_nerves
 from ..host import locate, server
 from ..host.paths import OUTPUT
 from . import peer_superccm
-from .contact_sheet import contact_sheet
+from .grid import picture_grid
 
 FOLDER = OUTPUT / "bench" / "nano"
 MASKS = 24
@@ -221,4 +221,4 @@ def save_sheet(masks: Sequence[Mask], frames: Sequence[Frame]) -> None:
         [mask.nerve.astype(np.uint8) * 255, *(picture[cohort, mask.number] for cohort in COHORTS)]
         for mask in masks[:SHEET_ROWS]
     ]
-    contact_sheet(["mask", *(cohort.value for cohort in COHORTS)], rows).save(FOLDER / "sheet.png")
+    picture_grid(["mask", *(cohort.value for cohort in COHORTS)], rows).save(FOLDER / "sheet.png")

@@ -14,7 +14,7 @@ from .errors import MaskError
 from .images import ASPECT_TOLERANCE, FIELD_PX, FIELD_UM, LUMA, to_grey, to_masks
 from .morphometry.graph import Role, measure_graph
 from .phantom.curves import length_of
-from .phantom.mask import draw_lines
+from .phantom.mask import check_drawing, draw_lines
 
 if TYPE_CHECKING:
     import torch
@@ -32,8 +32,10 @@ def prepare_masks(drawings: np.ndarray, field_px: int = FIELD_PX, width_px: floa
     """Turn drawings [B,H,W] (values 0..1) into masks [B,F,F], float32 of 0 and 1, F = field_px.
 
     Every nerve becomes width_px pixels wide about its centre-line. Raises MaskError for a picture that is not
-    square within 2 %, that is empty or uniform, or that holds no line of 50 um.
+    square within 2 %, that is empty or uniform, or that holds no line of 50 um, and for a field or width that
+    cannot be drawn.
     """
+    check_drawing(field_px, width_px)
     return np.stack([_prepare(drawing, field_px, width_px, n) for n, drawing in enumerate(drawings)])
 
 

@@ -16,12 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .errors import WeightsError
+from .errors import PixelSizeError, WeightsError
 from .images import UM_PER_PX, check_um_per_px
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "ccm_nano_segmentation.safetensors"
 WIDTHS = (24, 48, 96, 128)
 THRESHOLD = 0.5
+LARGEST_PX = 4096  # a mosaic of about 100 fields; resampling to more would only exhaust the memory
 STRIDE = 16  # frames are padded to a multiple of this
 
 
@@ -145,12 +146,23 @@ def segment_nerves(grey: np.ndarray, um_per_px: float = UM_PER_PX) -> NerveSegme
     back. Raises PixelSizeError and WeightsError.
     """
     scale = check_um_per_px(um_per_px) / UM_PER_PX
+    _check_field(grey.shape[-1], grey.shape[-2], um_per_px)
     segmenter = load_segmenter()
     if abs(scale - 1.0) < 0.02:
         probability = segmenter.probability(grey)
     else:
         probability = _resized(segmenter.probability(_resized(grey, scale)), 1.0, grey.shape[-2:])
     return NerveSegmentation(probability, probability > THRESHOLD)
+
+
+def _check_field(width: int, height: int, um_per_px: float) -> None:
+    side_um, largest_um = max(width, height) * um_per_px, LARGEST_PX * UM_PER_PX
+    if um_per_px > UM_PER_PX and side_um > largest_um:
+        raise PixelSizeError(
+            f"A frame of {width} x {height} pixels at {um_per_px:g} um per pixel spans "
+            f"{side_um / 1000:.1f} mm; expected at most {largest_um / 1000:.1f} mm",
+            fix=f"use {UM_PER_PX:.4f} for an HRT3-RCM frame of 384 pixels and 400 um, or cut the frame",
+        )
 
 
 def _resized(stack: np.ndarray, scale: float, size: tuple[int, ...] | None = None) -> np.ndarray:

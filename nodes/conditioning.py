@@ -5,8 +5,9 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..ccm.cohorts import NEGATIVE_PROMPT, Cohort, clinical_prompt, parse_cohort
-from ..ccm.images import to_masks
 from ..ccm.control import check_control_masks, check_masks_fit_latents
+from ..ccm.errors import CohortError
+from ..ccm.images import to_masks
 
 
 class DPNPrompt(io.ComfyNode):
@@ -41,6 +42,15 @@ class DPNPrompt(io.ComfyNode):
                 io.String.Output(display_name="prompt", tooltip="The clinical prompt as text."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, cohort: str | None) -> bool | str:
+        if cohort is None:  # linked from another node, so not known yet
+            return True
+        try:
+            return bool(parse_cohort(cohort))
+        except CohortError as error:
+            return str(error)
 
     @classmethod
     def execute(cls, cohort: str, clip, modifiers: str = "") -> io.NodeOutput:

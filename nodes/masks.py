@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..ccm.cohorts import Cohort
+from ..ccm.cohorts import Cohort, parse_cohort
+from ..ccm.errors import CohortError
 from ..ccm.images import FIELD_PX, to_image
 from ..ccm.masks import WIDTH_PX, prepare_masks, read_drawings
-from ..ccm.phantom.request import CUSTOM, MaskRequest, generate_masks
+from ..ccm.phantom.mask import LARGEST_PX
+from ..ccm.phantom.request import CUSTOM, MOST_MASKS, MaskRequest, generate_masks
 from ..ccm.phantom.tree import TreeTargets
 
 
@@ -44,7 +46,7 @@ class PrepareNerveMask(io.ComfyNode):
                     "field_size",
                     default=FIELD_PX,
                     min=64,
-                    max=2048,
+                    max=LARGEST_PX,
                     step=8,
                     tooltip="Pixels along one side of the 400 x 400 um field: 384 for an HRT3-RCM frame.",
                 ),
@@ -84,7 +86,9 @@ class GenerateNerveMask(io.ComfyNode):
                 _target("cnfd", 75.0, "Main fibres per mm2, met to the whole fibre (6.25 per mm2)."),
                 _target("cnbd", 150.0, "Branch points on main fibres per mm2, met to the whole point."),
                 _target("tortuosity", 12.0, "Sideways wander of the fibres, um RMS: 3 is healthy, 8 strong."),
-                io.Int.Input("count", default=1, min=1, max=64, tooltip="Number of masks, all different."),
+                io.Int.Input(
+                    "count", default=1, min=1, max=MOST_MASKS, tooltip="Number of masks, all different."
+                ),
                 io.Int.Input(
                     "seed",
                     default=0,
@@ -97,7 +101,7 @@ class GenerateNerveMask(io.ComfyNode):
                     "size",
                     default=FIELD_PX,
                     min=64,
-                    max=2048,
+                    max=LARGEST_PX,
                     step=8,
                     tooltip="Pixels along one side of the 400 x 400 um field: 384 for an HRT3-RCM frame.",
                 ),
@@ -115,6 +119,15 @@ class GenerateNerveMask(io.ComfyNode):
                 io.String.Output(display_name="truth", tooltip="The exact biomarkers of every tree, JSON."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, cohort: str | None) -> bool | str:
+        if cohort in (None, CUSTOM):  # None: linked from another node, so not known yet
+            return True
+        try:
+            return bool(parse_cohort(cohort))
+        except CohortError as error:
+            return str(error)
 
     @classmethod
     def execute(

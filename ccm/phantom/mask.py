@@ -7,16 +7,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import MaskError
 from ..images import FIELD_PX
 from .curves import headings_of
 
 if TYPE_CHECKING:
     from .tree import NerveTree
 
+LARGEST_PX = 2048  # 0.2 um per pixel, finer than a confocal microscope resolves
 _FINE = 4  # drawn at this multiple of the size, then averaged
 _SHIFT = 4  # fractional bits of the drawing coordinates
 _RIM = 0.5  # OpenCV fills the outline as well: half a fine pixel more on every side
 _EDGE_PX = 1e-3
+
+
+def check_drawing(size_px: int, width_px: float) -> None:
+    """Raise MaskError unless nerves of width_px pixels can be drawn in a field of size_px pixels a side."""
+    if not 1 <= size_px <= LARGEST_PX:
+        raise MaskError(
+            f"The field is to have {size_px} pixels a side", fix=f"use {FIELD_PX}, or up to {LARGEST_PX}"
+        )
+    if not 0 < width_px <= size_px:
+        raise MaskError(
+            f"The nerves are to be {width_px} pixels wide in a field of {size_px}", fix="use a width like 3"
+        )
 
 
 def draw_mask(

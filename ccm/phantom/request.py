@@ -10,12 +10,13 @@ import numpy as np
 from ..cohorts import parse_cohort
 from ..errors import MaskError, TargetError
 from ..images import FIELD_PX
-from .mask import draw_mask
+from .mask import check_drawing, draw_mask
 from .topology import grow_tree, sample_targets
 from .tree import NerveTree, TreeTargets
 
 CUSTOM = "custom"
 DRAWS = 20
+MOST_MASKS = 64
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,15 @@ def generate_masks(request: MaskRequest) -> GeneratedMasks:
     """Grow one nerve tree per mask and draw it; the same request always gives the same masks.
 
     Raises CohortError for an unknown cohort, TargetError for targets that no tree reaches, and MaskError for
-    a count or size below 1.
+    a count, size or width that cannot be drawn.
     """
     if request.count < 1 or request.size_px < 1:
         raise MaskError(
             f"Asked for {request.count} masks of {request.size_px} pixels", fix="ask for at least one of each"
         )
+    if request.count > MOST_MASKS:
+        raise MaskError(f"Asked for {request.count} masks", fix=f"ask for at most {MOST_MASKS} at a time")
+    check_drawing(request.size_px, request.width_px or 1.0)
     rngs = [np.random.default_rng([request.seed, number]) for number in range(request.count)]
     trees = [_grow(request, rng) for rng in rngs]
     size = (request.size_px, request.size_px)

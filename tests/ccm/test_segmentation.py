@@ -68,3 +68,8 @@ def test_half_the_pixel_size_with_the_frame_enlarged_traces_the_same_nerves():
     traced = segment_nerves(large[None], 400 / 768).mask[0]
     small = cv2.resize(traced.astype(np.uint8), (384, 384), interpolation=cv2.INTER_AREA) > 0
     assert centre_line_f1(mask, small).f1 >= 0.85
+
+
+def test_a_frame_that_would_be_resampled_to_more_than_any_mosaic_is_refused():
+    with pytest.raises(PixelSizeError, match=r"spans 12\.8 mm; expected at most 4\.3 mm"):
+        segment_nerves(np.zeros((1, 128, 128), np.float32), 100.0)

@@ -68,6 +68,20 @@ def test_no_masks_and_no_pixels_are_refused(count: int, size: int) -> None:
         generate_masks(MaskRequest("Control", FROM_COHORT, count=count, size_px=size))
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"count": 65}, "Asked for 65 masks. Fix: ask for at most 64"),
+        ({"size_px": 100_000}, "100000 pixels a side"),
+        ({"width_px": 400.0}, "400.0 pixels wide"),
+        ({"width_px": float("nan")}, "nan pixels wide"),
+    ],
+)
+def test_what_would_only_exhaust_the_memory_is_refused(asked: dict[str, float], told: str) -> None:
+    with pytest.raises(MaskError, match=told):
+        generate_masks(MaskRequest("Control", FROM_COHORT, **asked))
+
+
 def test_width_zero_draws_the_nerves_own_widths() -> None:
     request = MaskRequest("Control", FROM_COHORT, seed=2, width_px=0.0)
     made = generate_masks(request)

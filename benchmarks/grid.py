@@ -11,7 +11,7 @@ TITLE_PX = 18
 GAP_PX = 4
 
 
-def contact_sheet(titles: Sequence[str], rows: Sequence[Sequence[np.ndarray]]) -> Image.Image:
+def picture_grid(titles: Sequence[str], rows: Sequence[Sequence[np.ndarray]]) -> Image.Image:
     """Arrange grey pictures, uint8 [H,W] of one size, in rows under the titles of their columns."""
     height, width = rows[0][0].shape
     step_x, step_y = width + GAP_PX, height + GAP_PX
