@@ -18,7 +18,7 @@ class SegmentNerves(io.ComfyNode):
             node_id="CCM_SegmentNerves",
             display_name="Segment Nerves",
             category="CCM/measure",
-            description="Traces the corneal nerves of frames with the embedded network, trained on phantoms only.",
+            description="Traces corneal nerves with the embedded network, trained on phantoms only.",
             inputs=[
                 io.Image.Input("image", tooltip="Frames, real or generated."),
                 io.Float.Input(
@@ -30,7 +30,9 @@ class SegmentNerves(io.ComfyNode):
                     tooltip="Pixel size in um; 1.0417 for an HRT3-RCM frame of 384 pixels and 400 um.",
                 ),
             ],
-            outputs=[io.Mask.Output(display_name="mask", tooltip="Nerve masks, 1 where nerve, one for each frame.")],
+            outputs=[
+                io.Mask.Output(display_name="mask", tooltip="Nerve masks, 1 where nerve, one for each frame.")
+            ],
         )
 
     @classmethod

@@ -19,7 +19,7 @@ def check_control_masks(masks: np.ndarray) -> None:
 
 
 def check_masks_fit_latents(masks: tuple[int, ...], latents: tuple[int, ...]) -> None:
-    """Raise MaskError unless masks [B,H,W] can steer latents [N,...,h,w]: B is 1 or N, and the aspects agree."""
+    """Raise MaskError unless masks [B,H,W] can steer latents [N,...,h,w]: B is 1 or N, same aspect."""
     if masks[0] not in (1, latents[0]):
         raise MaskError(
             f"There are {masks[0]} masks for {latents[0]} latents",

@@ -53,7 +53,9 @@ class PromptEncoder(nn.Module):
         self.words = nn.Embedding(vocabulary_size + 1, width)
         self.positions = nn.Parameter(0.02 * torch.randn(MAX_WORDS, width))
         self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(width, heads, 2 * width, 0.0, "gelu", batch_first=True, norm_first=True)
+            nn.TransformerEncoderLayer(
+                width, heads, 2 * width, 0.0, "gelu", batch_first=True, norm_first=True
+            )
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)

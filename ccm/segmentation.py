@@ -1,8 +1,8 @@
 """Frame to nerve mask by the embedded network.
 
-The network is a small U-Net on 2 x 2 pixel groups (space-to-depth, four levels, about one million parameters), trained
-on procedural phantoms only. Frames are brought to HRT3 pixel size, normalised by their local mean and contrast, and
-segmented whole.
+The network is a small U-Net on 2 x 2 pixel groups (space-to-depth, four levels, about one million
+parameters), trained on procedural phantoms only. Frames are brought to HRT3 pixel size, normalised by their
+local mean and contrast, and segmented whole.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def features(self, grey: np.ndarray) -> np.ndarray:
-        """Mean and deviation of every encoder channel, float32 [B, 2 * sum(widths)], for frames [B,H,W] in 0..1."""
+        """Mean and deviation of each encoder channel, [B,2*sum(widths)], of frames [B,H,W] in 0..1."""
         return np.stack([self._features(torch.from_numpy(frame).float()[None]) for frame in grey])
 
     def _features(self, grey: Tensor) -> np.ndarray:
@@ -142,8 +142,8 @@ def load_segmenter(path: Path = WEIGHTS) -> Segmenter:
 def segment_nerves(grey: np.ndarray, um_per_px: float = UM_PER_PX) -> NerveSegmentation:
     """Segment the nerves of grey frames [B,H,W] in 0..1 taken at `um_per_px`.
 
-    Frames of another pixel size are resampled to HRT3 pixel size for the network and the probability is resampled
-    back. Raises PixelSizeError and WeightsError.
+    Frames of another pixel size are resampled to HRT3 pixel size for the network and the probability is
+    resampled back. Raises PixelSizeError and WeightsError.
     """
     scale = check_um_per_px(um_per_px) / UM_PER_PX
     _check_field(grey.shape[-1], grey.shape[-2], um_per_px)

@@ -25,7 +25,7 @@ class DPNPrompt(io.ComfyNode):
                     "cohort",
                     options=[c.value for c in Cohort],
                     default=Cohort.CONTROL.value,
-                    tooltip="Control: healthy. T1NoDPN: type 1 diabetes without neuropathy. T1DPN: with neuropathy.",
+                    tooltip="Control: healthy. T1NoDPN: type 1 diabetes alone. T1DPN: with neuropathy.",
                 ),
                 io.Clip.Input("clip", tooltip="Prompt encoder of the base model."),
                 io.String.Input(
@@ -33,7 +33,7 @@ class DPNPrompt(io.ComfyNode):
                     default="",
                     multiline=True,
                     optional=True,
-                    tooltip="Words added to the prompt, such as: many dendritic cells, hazy background. Optional.",
+                    tooltip="Words added to the prompt, such as: many dendritic cells, hazy background.",
                 ),
             ],
             outputs=[
@@ -55,7 +55,9 @@ class DPNPrompt(io.ComfyNode):
     @classmethod
     def execute(cls, cohort: str, clip, modifiers: str = "") -> io.NodeOutput:
         prompt = clinical_prompt(parse_cohort(cohort), modifiers)
-        positive, negative = (clip.encode_from_tokens_scheduled(clip.tokenize(t)) for t in (prompt, NEGATIVE_PROMPT))
+        positive, negative = (
+            clip.encode_from_tokens_scheduled(clip.tokenize(t)) for t in (prompt, NEGATIVE_PROMPT)
+        )
         return io.NodeOutput(positive, negative, prompt)
 
 
@@ -70,34 +72,61 @@ class ApplyNerveMaskControl(io.ComfyNode):
             category="CCM/generate",
             description="Makes a control net place the nerves where the mask has them.",
             inputs=[
-                io.Conditioning.Input("positive", tooltip="Positive conditioning, for example of DPN Prompt."),
-                io.Conditioning.Input("negative", tooltip="Negative conditioning, for example of DPN Prompt."),
-                io.ControlNet.Input("control_net", tooltip="Nerve-mask control net, for example of Load CCM Nano."),
+                io.Conditioning.Input(
+                    "positive", tooltip="Positive conditioning, for example of DPN Prompt."
+                ),
+                io.Conditioning.Input(
+                    "negative", tooltip="Negative conditioning, for example of DPN Prompt."
+                ),
+                io.ControlNet.Input(
+                    "control_net", tooltip="Nerve-mask control net, for example of Load CCM Nano."
+                ),
                 io.Mask.Input("mask", tooltip="Nerve masks, one for each frame or one for all."),
                 io.Vae.Input("vae", tooltip="Autoencoder of the base model; it encodes the mask."),
                 io.Float.Input(
-                    "strength", default=1.0, min=0.0, max=2.0, step=0.05, tooltip="How strongly the mask acts; 1 is as trained."
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="How strongly the mask acts; 1 is as trained.",
                 ),
                 io.Float.Input(
-                    "start", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="Share of the sampling after which the mask acts."
+                    "start",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Share of the sampling after which the mask acts.",
                 ),
                 io.Float.Input(
-                    "end", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Share of the sampling after which it stops acting."
+                    "end",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Share of the sampling after which it stops acting.",
                 ),
                 io.Latent.Input(
                     "latent",
                     optional=True,
-                    tooltip="The latents that will be sampled. When connected, number and aspect of the masks are checked.",
+                    tooltip="The latents to be sampled. When connected, masks are checked against them.",
                 ),
             ],
             outputs=[
-                io.Conditioning.Output(display_name="positive", tooltip="Positive conditioning with the mask."),
-                io.Conditioning.Output(display_name="negative", tooltip="Negative conditioning with the mask."),
+                io.Conditioning.Output(
+                    display_name="positive", tooltip="Positive conditioning with the mask."
+                ),
+                io.Conditioning.Output(
+                    display_name="negative", tooltip="Negative conditioning with the mask."
+                ),
             ],
         )
 
     @classmethod
-    def execute(cls, positive, negative, control_net, mask, vae, strength, start, end, latent=None) -> io.NodeOutput:
+    def execute(
+        cls, positive, negative, control_net, mask, vae, strength, start, end, latent=None
+    ) -> io.NodeOutput:
         from nodes import ControlNetApplyAdvanced  # the host's
 
         masks = to_masks(mask)

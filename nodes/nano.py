@@ -25,13 +25,21 @@ class LoadNano(io.ComfyNode):
             node_id="CCM_LoadNano",
             display_name="Load CCM Nano",
             category="CCM/generate",
-            description="Loads the embedded CCM-nano family: a small base model, its prompt encoder, its autoencoder and its "
-            "nerve-mask control net. Trained on procedural phantoms only; not for clinical use.",
+            description=(
+                "Loads the embedded CCM-nano family: base model, prompt encoder, autoencoder and nerve-mask "
+                "control net. Trained on procedural phantoms only; not for clinical use."
+            ),
             inputs=[],
             outputs=[
-                io.Model.Output(display_name="model", tooltip="Base model. Add the WDLoRA adapter with Load CCM Adapter."),
-                io.Clip.Output(display_name="clip", tooltip="Prompt encoder for DPN Prompt or CLIP Text Encode."),
-                io.Vae.Output(display_name="vae", tooltip="Autoencoder: 8 x 8 pixels to one of 16 latent channels."),
+                io.Model.Output(
+                    display_name="model", tooltip="Base model. Add the WDLoRA adapter with Load CCM Adapter."
+                ),
+                io.Clip.Output(
+                    display_name="clip", tooltip="Prompt encoder for DPN Prompt or CLIP Text Encode."
+                ),
+                io.Vae.Output(
+                    display_name="vae", tooltip="Autoencoder: 8 x 8 pixels to one of 16 latent channels."
+                ),
                 io.ControlNet.Output(display_name="control_net", tooltip="Nerve-mask control net."),
             ],
         )

@@ -17,7 +17,9 @@ TokenWeights = dict[str, list[list[tuple[int, float]]]]
 class NanoTokenizer:
     """Splits a prompt into known words, with the host's (word:1.2) weights."""
 
-    def __init__(self, embedding_directory: str | None = None, tokenizer_data: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, embedding_directory: str | None = None, tokenizer_data: dict[str, Any] | None = None
+    ) -> None:
         self.words = WordTokenizer((tokenizer_data or {}).get("words", []))
 
     def tokenize_with_weights(self, text: str, return_word_ids: bool = False, **_: object) -> TokenWeights:
@@ -33,7 +35,9 @@ class NanoTokenizer:
 class NanoTextEncoder(torch.nn.Module):
     """PromptEncoder behind the calls that comfy.sd.CLIP makes."""
 
-    def __init__(self, vocabulary_size: int, device: Any = None, dtype: Any = None, model_options: Any = None) -> None:
+    def __init__(
+        self, vocabulary_size: int, device: Any = None, dtype: Any = None, model_options: Any = None
+    ) -> None:
         super().__init__()
         self.encoder = PromptEncoder(vocabulary_size).to(device)  # tiny: always float32
         self.dtypes = {torch.float32}

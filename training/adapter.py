@@ -1,7 +1,7 @@
 """The WDLoRA trainer: a DoRA or LoRA adapter on a base model that the ComfyUI host has loaded.
 
-Training and inference share one implementation: the host's own model classes predict, PEFT adapts them, and the
-objective is the flow-matching velocity of the host's sampler (Lipman et al. 2023, arXiv 2210.02747):
+Training and inference share one implementation: the host's own model classes predict, PEFT adapts them, and
+the objective is the flow-matching velocity of the host's sampler (Lipman et al. 2023, arXiv 2210.02747):
 
     x = (1 - s) z + s e,   loss = || (x - denoised(x, s)) / s - (e - z) ||^2
 """
@@ -22,7 +22,10 @@ from ..ccm.adapter import base_from_peft, layers_from_peft, save_adapter
 
 log = logging.getLogger(__name__)
 
-TARGETS = r"joint_blocks\..*(qkv|proj|fc1|fc2|adaLN_modulation\.1)|context_embedder|y_embedder\.mlp\.\d|final_layer\.linear"
+TARGETS = (
+    r"joint_blocks\..*(qkv|proj|fc1|fc2|adaLN_modulation\.1)"
+    r"|context_embedder|y_embedder\.mlp\.\d|final_layer\.linear"
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class AdapterConfig:
     kind: Literal["wdlora", "lora"] = "wdlora"
     rank: int = 16
     alpha: float = 16.0
-    steps: int = 700
+    steps: int = 500
     batch: int = 4
     learning_rate: float = 1e-3
     control_drop: float = 0.3
@@ -43,7 +46,7 @@ class AdapterConfig:
 
 @dataclass(frozen=True)
 class AdapterData:
-    """Encoded pairs: latents and hints [N,16,h,w] as the autoencoder gives them, and the index of each caption."""
+    """Encoded pairs: latents and hints [N,16,h,w] as the autoencoder gives them, and caption indices."""
 
     latents: Tensor
     hints: Tensor
@@ -68,8 +71,8 @@ def train_adapter(
 ) -> None:
     """Train an adapter on the host's base model (comfy.model_base.BaseModel) and write it to `path`.
 
-    `control` is the control net's module; it stays as it is, and so do the base weights. The adapter is taken out
-    of the model again, whatever happens.
+    `control` is the control net's module; it stays as it is, and so do the base weights. The adapter is
+    taken out of the model again, whatever happens.
     """
     network = model.diffusion_model
     _inject(network, config)
@@ -77,7 +80,11 @@ def train_adapter(
         trainable = [p for p in network.parameters() if p.requires_grad]
         log.info("%s: %d trainable numbers", config.kind, sum(p.numel() for p in trainable))
         losses = _optimise(model, control, data, prompts, config, trainable)
-        record = {**asdict(config), "final_loss": round(float(np.mean(losses[-100:])), 5), "pairs": len(data.latents)}
+        record = {
+            **asdict(config),
+            "final_loss": round(float(np.mean(losses[-100:])), 5),
+            "pairs": len(data.latents),
+        }
         save_adapter(path, layers_from_peft(network), base_from_peft(network), training=record)
     finally:
         _eject(network)
@@ -117,13 +124,17 @@ def _optimise(
     trainable: list[torch.nn.Parameter],
 ) -> list[float]:
     optimizer = torch.optim.AdamW(trainable, lr=config.learning_rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.steps, pct_start=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, config.steps, pct_start=0.05
+    )
     rng, generator = np.random.default_rng(config.seed), torch.Generator().manual_seed(config.seed)
     losses = []
     for step in range(config.steps):
         picks = torch.from_numpy(rng.integers(0, len(data.latents), config.batch))
         captions = data.captions[picks].clone()
-        captions[torch.rand(config.batch, generator=generator) < config.caption_drop] = len(prompts.pooled) - 1
+        captions[torch.rand(config.batch, generator=generator) < config.caption_drop] = (
+            len(prompts.pooled) - 1
+        )
         loss = _loss(model, control, data, picks, _chosen(prompts, captions), config, generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -132,7 +143,9 @@ def _optimise(
         schedule.step()
         losses.append(loss.item())
         if (step + 1) % 25 == 0:
-            log.info("%s step %d of %d, loss %.4f", config.kind, step + 1, config.steps, np.mean(losses[-100:]))
+            log.info(
+                "%s step %d of %d, loss %.4f", config.kind, step + 1, config.steps, np.mean(losses[-100:])
+            )
     return losses
 
 

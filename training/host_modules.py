@@ -19,7 +19,9 @@ def import_host() -> None:
         return
     root = os.environ.get("COMFYUI_PATH", "")
     if not (Path(root) / "comfy").is_dir():
-        raise HostError(f"COMFYUI_PATH is {root!r}, which holds no ComfyUI", fix="run `python . train` or set it")
+        raise HostError(
+            f"COMFYUI_PATH is {root!r}, which holds no ComfyUI", fix="run `python . train` or set it"
+        )
     sys.path.insert(0, root)
     import torch
     from comfy.cli_args import args
@@ -42,6 +44,8 @@ def load_nano(folder: Path) -> tuple[Any, Any, Any]:
     patcher = comfy.sd.load_checkpoint_guess_config(
         str(folder / BASE_FILE), output_vae=False, output_clip=False, model_options=options
     )[0]
-    control = comfy.controlnet.load_controlnet(str(folder / CONTROL_FILE), model_options=options).control_model
+    control = comfy.controlnet.load_controlnet(
+        str(folder / CONTROL_FILE), model_options=options
+    ).control_model
     text = comfy.utils.load_torch_file(str(folder / TEXT_FILE), safe_load=True, return_metadata=True)
     return patcher.model, control.float().requires_grad_(False), load_nano_clip(*text)

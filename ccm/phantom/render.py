@@ -5,9 +5,9 @@ The picture is built in the order in which light makes it:
     nerves (sharp and out of focus) + stroma (haze, cell mosaic, K-structures, dendritic cells)
     -> illumination -> speckle and shot noise -> scan lines -> detector
 
-A nerve is a row of light points spread by a Gaussian of its own width, so that position, width and brightness
-are all sub-pixel. The appearance parameters are drawn per frame; those that differ between cohorts are listed in
-`COHORT_APPEARANCE` with their sources.
+A nerve is a row of light points spread by a Gaussian of its own width, so that position, width and
+brightness are all sub-pixel. The appearance parameters are drawn per frame; those that differ between
+cohorts are listed in `COHORT_APPEARANCE` with their sources.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def sample_appearance(cohort: Cohort, rng: np.random.Generator) -> Appearance:
 
 
 def sample_generic_appearance(rng: np.random.Generator) -> Appearance:
-    """Draw from far wider ranges than any cohort: bright curves on noise, what the base model is trained on."""
+    """Draw from far wider ranges than any cohort: what the base model is trained on."""
     return Appearance(
         background=rng.uniform(0.08, 0.45),
         nerve_contrast=rng.uniform(0.25, 0.75),
@@ -203,7 +203,12 @@ class _Canvas:
         fx, fy = (p - base).T
         start = base[:, 1] * pad_w + base[:, 0]
         flat = np.zeros((self.height + 2) * pad_w)
-        for step, weight in ((0, (1 - fx) * (1 - fy)), (1, fx * (1 - fy)), (pad_w, (1 - fx) * fy), (pad_w + 1, fx * fy)):
+        for step, weight in (
+            (0, (1 - fx) * (1 - fy)),
+            (1, fx * (1 - fy)),
+            (pad_w, (1 - fx) * fy),
+            (pad_w + 1, fx * fy),
+        ):
             flat += np.bincount(start + step, weights=light * weight, minlength=flat.size)
         return flat.reshape(self.height + 2, pad_w)[1:-1, 1:-1].astype(np.float32)
 
@@ -279,7 +284,7 @@ def _at(field: np.ndarray, xy_um: np.ndarray, canvas: _Canvas) -> np.ndarray:
 
 
 def _stroma(appearance: Appearance, canvas: _Canvas) -> np.ndarray:
-    """Background relative to its mean: clouds, cell mosaic where the focus cuts the epithelium, K-structures."""
+    """Background relative to its mean: clouds, patches of cell mosaic, K-structures."""
     import cv2
 
     clouds = np.exp(appearance.haze * (0.8 * canvas.smooth(2) + 0.3 * canvas.smooth(6)))
@@ -304,7 +309,9 @@ def _k_structure(canvas: _Canvas) -> np.ndarray:
     bend = 0.08 * np.sin(rng.uniform(1.5, 4.0) * t + rng.uniform(0, 6.28)) + rng.uniform(-0.2, 0.2)
     xy = (0.5 + t[:, None] * along + bend[:, None] * across) * field
     small = _Canvas((canvas.height // 4, canvas.width // 4), canvas.um_per_px * 4, rng)
-    band = cv2.GaussianBlur(small.splat(xy, np.ones(len(xy))), (0, 0), rng.uniform(8.0, 16.0) / small.um_per_px)
+    band = cv2.GaussianBlur(
+        small.splat(xy, np.ones(len(xy))), (0, 0), rng.uniform(8.0, 16.0) / small.um_per_px
+    )
     band *= rng.uniform(0.25, 0.6) / max(float(band.max()), 1e-6)
     return cv2.resize(band, (canvas.width, canvas.height), interpolation=cv2.INTER_LINEAR)
 
@@ -350,5 +357,7 @@ def _smooth_rows(rng: np.random.Generator, height: int) -> np.ndarray:
     """Displacement of each scan line, unit standard deviation, correlated over about ten lines."""
     import cv2
 
-    rows = cv2.GaussianBlur(rng.standard_normal((height, 1)).astype(np.float32), (0, 0), sigmaX=0.1, sigmaY=5.0)[:, 0]
+    rows = cv2.GaussianBlur(
+        rng.standard_normal((height, 1)).astype(np.float32), (0, 0), sigmaX=0.1, sigmaY=5.0
+    )[:, 0]
     return rows / max(float(rows.std()), 1e-6)

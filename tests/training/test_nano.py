@@ -33,7 +33,8 @@ def test_training_makes_the_three_output_channels_equal(projection):
     frames = (np.random.default_rng(2).random((2, 64, 64)) * 255).astype(np.uint8)
     vae = autoencoder.build(projection)
     latents = projection.encode(torch.from_numpy(frames).float() / 255)
-    autoencoder.train_decoder(vae, frames, latents, steps=1, crop=4, batch=2)
+    schedule = autoencoder.DecoderSchedule(steps=1, learning_rate=1e-3, rim_px=0, seed=0, crop=4, batch=2)
+    autoencoder.train_decoder(vae, frames, latents, schedule)
     with torch.no_grad():
         x = vae.decode(latents)
     assert torch.equal(x[:, 0], x[:, 1]) and torch.equal(x[:, 0], x[:, 2])

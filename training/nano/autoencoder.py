@@ -1,9 +1,9 @@
 """The CCM-nano autoencoder: TAESD's layout, 16 latent channels, one latent pixel for 8 x 8 frame pixels.
 
-The encoder is exact linear algebra written into TAESD's convolutions: three space-to-depth steps (grey levels are not
-negative, so the ReLUs pass them) and a whitening projection of each 8 x 8 block onto its 16 principal components.
-It needs no training. The decoder is trained on what the projection keeps; a band-energy loss beside L1 makes it restore
-the speckle that the mean of all possible blocks would lose.
+The encoder is exact linear algebra written into TAESD's convolutions: three space-to-depth steps (grey
+levels are not negative, so the ReLUs pass them) and a whitening projection of each 8 x 8 block onto its 16
+principal components. It needs no training. The decoder is trained on what the projection keeps; a
+band-energy loss beside L1 makes it restore the speckle that the mean of all possible blocks would lose.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Projection:
     mean: Tensor
 
     def encode(self, grey: Tensor) -> Tensor:
-        """Project frames [B,H,W] in 0..1 to latents [B,16,H/8,W/8], unit variance after the host's scaling."""
+        """Project frames [B,H,W] in 0..1 to latents [B,16,H/8,W/8], of unit variance once scaled."""
         blocks = _unshuffle(grey[:, None])  # [B,64,H/8,W/8]
         z = torch.einsum("ck,bkhw->bchw", self.components, blocks - self.mean[None, :, None, None])
         return z / SD3_SCALE + SD3_SHIFT
@@ -83,32 +83,52 @@ def _write_projection(encoder: nn.Sequential, projection: Projection) -> None:
         last.bias.copy_(-(projection.components @ projection.mean) / SD3_SCALE + SD3_SHIFT)
 
 
-def train_decoder(
-    vae: nn.Module, frames: np.ndarray, latents: Tensor, *, steps: int, crop: int = 8, batch: int = 8, seed: int = 0
-) -> None:
+@dataclass(frozen=True)
+class DecoderSchedule:
+    """One run of the optimizer on crops of `crop` latent pixels, `batch` at a time.
+
+    `rim_px` at the border of each crop do not count: 4 where a crop lacks its surroundings, 0 to learn the
+    frame's own edge, whose zero padding is the same.
+    """
+
+    steps: int
+    learning_rate: float
+    rim_px: int
+    seed: int
+    crop: int = 8
+    batch: int = 8
+
+    def rate(self, step: int) -> float:
+        """Warm-up over 50 steps, then down to nothing."""
+        return self.learning_rate * min(1.0, (step + 1) / 50) * (1 - step / self.steps) ** 0.7 + 1e-5
+
+
+def train_decoder(vae: nn.Module, frames: np.ndarray, latents: Tensor, schedule: DecoderSchedule) -> None:
     """Train the decoder in place on random crops of frames uint8 [N,H,W] and their latents."""
     decoder = vae.taesd_decoder.to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(decoder.parameters(), lr=2e-3, betas=(0.9, 0.98), weight_decay=0.0)
-    rng = np.random.default_rng(seed)
-    for step in range(steps):
+    optimizer = torch.optim.AdamW(decoder.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=0.0)
+    rng = np.random.default_rng(schedule.seed)
+    for step in range(schedule.steps):
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * min(1.0, (step + 1) / 50) * (1 - step / steps) ** 0.7 + 1e-5
-        z, target = _crops(frames, latents, crop, batch, rng)
+            group["lr"] = schedule.rate(step)
+        z, target = _crops(frames, latents, schedule, rng)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             out = decoder(z.to(memory_format=torch.channels_last)).float()
-        loss = reconstruction_loss(out, target.expand(-1, 3, -1, -1))
+        loss = reconstruction_loss(out, target.expand(-1, 3, -1, -1), schedule.rim_px)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
         optimizer.step()
         if (step + 1) % 25 == 0:
-            log.info("decoder step %d of %d, loss %.4f", step + 1, steps, loss.item())
+            log.info("decoder step %d of %d, loss %.4f", step + 1, schedule.steps, loss.item())
     _share_grey(decoder[-1])
 
 
-def _crops(frames: np.ndarray, latents: Tensor, crop: int, batch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    z, x, side = [], [], latents.shape[-1]
-    for k in rng.integers(0, len(frames), batch):
+def _crops(
+    frames: np.ndarray, latents: Tensor, schedule: DecoderSchedule, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    z, x, side, crop = [], [], latents.shape[-1], schedule.crop
+    for k in rng.integers(0, len(frames), schedule.batch):
         i, j = rng.integers(0, side - crop + 1, 2)
         z.append(latents[k, :, i : i + crop, j : j + crop].float())
         px = frames[k, 8 * i : 8 * (i + crop), 8 * j : 8 * (j + crop)]
@@ -116,9 +136,10 @@ def _crops(frames: np.ndarray, latents: Tensor, crop: int, batch: int, rng: np.r
     return torch.stack(z), torch.stack(x)
 
 
-def reconstruction_loss(out: Tensor, target: Tensor) -> Tensor:
-    """L1 at full and half resolution, and L1 of the local energy in two speckle bands, for images [B,C,H,W]."""
-    out, target = out[..., 4:-4, 4:-4], target[..., 4:-4, 4:-4]  # a crop's rim has no context
+def reconstruction_loss(out: Tensor, target: Tensor, rim_px: int) -> Tensor:
+    """L1 of pixels and of 3 x 3 means, and of the local energy in two speckle bands, for images [B,C,H,W]."""
+    if rim_px:
+        out, target = (x[..., rim_px:-rim_px, rim_px:-rim_px] for x in (out, target))
     loss = 0.5 * F.l1_loss(out, target) + F.l1_loss(F.avg_pool2d(out, 3, 1), F.avg_pool2d(target, 3, 1))
     for a, b in zip(_bands(out), _bands(target), strict=True):
         energy_a, energy_b = (F.avg_pool2d(x.square(), 11, 4).add(1e-6).sqrt() for x in (a, b))

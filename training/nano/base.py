@@ -1,8 +1,8 @@
 """The CCM-nano base, its nerve-mask control net and its prompt encoder, trained together from scratch.
 
-Rectified flow on latents: x = (1 - s) z + s e, target e - z, with s shifted by 3 as the host's SD3 sampling does
-(Esser et al. 2024, arXiv 2403.03206). The control net is dropped for a third of the samples, so that the base draws
-alone too, and so is the caption for a sixth, for classifier-free guidance.
+Rectified flow on latents: x = (1 - s) z + s e, target e - z, with s shifted by 3 as the host's SD3 sampling
+does (Esser et al. 2024, arXiv 2403.03206). The control net is dropped for a third of the samples, so that
+the base draws alone too, and so is the caption for a sixth, for classifier-free guidance.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Latents:
-    """Training data in latent space: frames and hints [N,16,48,48] as the encoder gives them, captions [N,40]."""
+    """Training data: frames and hints [N,16,48,48] as the encoder gives them, captions [N,40]."""
 
     frames: Tensor
     hints: Tensor
@@ -63,7 +63,7 @@ class NanoModel(nn.Module):
         _initialise(self.base, self.control)
 
     def forward(self, x: Tensor, s: Tensor, hint: Tensor, use_hint: Tensor, words: Tensor) -> Tensor:
-        """Velocity at noisy latents x [B,16,h,w], s [B]; `use_hint` [B] of 0 and 1 switches the control net."""
+        """Velocity at noisy latents x [B,16,h,w], s [B]; `use_hint` [B] is 0 or 1."""
         prompt = self.text(words)
         c = self.control(x, s * 1000, prompt.pooled, prompt.context, hint=hint * SD3_SCALE)
         c = {"output": [o * use_hint[:, None, None] for o in c["output"]]}
@@ -132,7 +132,9 @@ def train_base(
         _update_average(average, model, min(0.998, (step + 1) / (step + 10)))
         smooth = loss.item() if smooth is None else 0.98 * smooth + 0.02 * loss.item()
         if (step + 1) % 50 == 0:
-            log.info("base step %d of %d, side %d, loss %.4f", step + 1, schedule.steps, schedule.side, smooth)
+            log.info(
+                "base step %d of %d, side %d, loss %.4f", step + 1, schedule.steps, schedule.side, smooth
+            )
         if (step + 1) % 400 == 0:
             snapshot(average, f"{step + 1} steps at side {schedule.side}")
     return average.requires_grad_(True)
@@ -166,7 +168,9 @@ def _update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
 
 
-def control_to_diffusers(state: dict[str, Tensor], depth: int = DEPTH, blocks: int = CONTROL_BLOCKS) -> dict[str, Tensor]:
+def control_to_diffusers(
+    state: dict[str, Tensor], depth: int = DEPTH, blocks: int = CONTROL_BLOCKS
+) -> dict[str, Tensor]:
     """Rename a control net's weights to the diffusers names that the stock ControlNetLoader reads."""
     from comfy.utils import mmdit_to_diffusers
 

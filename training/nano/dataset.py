@@ -34,7 +34,7 @@ class PhantomSet:
 
 
 def phantom_set(kind: str, n: int, seed: int, cache: Path, workers: int = 2) -> PhantomSet:
-    """Return n pairs of kind "generic" or "cohort", made once and kept under `cache`; pair k depends on (seed, k)."""
+    """Return n pairs of kind "generic" or "cohort", kept under `cache`; pair k depends on (seed, k)."""
     from safetensors.numpy import load_file, save_file
 
     path = cache / f"{kind}_{n}_{seed}.safetensors"
@@ -43,10 +43,14 @@ def phantom_set(kind: str, n: int, seed: int, cache: Path, workers: int = 2) -> 
         pairs = _make(kind, n, seed, workers)
         captions = np.frombuffer(json.dumps(pairs.captions).encode(), dtype=np.uint8)
         part = path.with_suffix(".part")
-        save_file({"frames": pairs.frames, "masks": pairs.masks, "nerves": pairs.nerves, "captions": captions}, part)
+        save_file(
+            {"frames": pairs.frames, "masks": pairs.masks, "nerves": pairs.nerves, "captions": captions}, part
+        )
         part.replace(path)
     arrays = load_file(path)
-    return PhantomSet(arrays["frames"], arrays["masks"], arrays["nerves"], json.loads(arrays["captions"].tobytes()))
+    return PhantomSet(
+        arrays["frames"], arrays["masks"], arrays["nerves"], json.loads(arrays["captions"].tobytes())
+    )
 
 
 def _make(kind: str, n: int, seed: int, workers: int) -> PhantomSet:
@@ -57,7 +61,9 @@ def _make(kind: str, n: int, seed: int, workers: int) -> PhantomSet:
             chunks.append(chunk)
             if len(chunks) % 10 == 0:
                 log.info("phantoms: %d of %d %s pairs", len(chunks) * CHUNK, n, kind)
-    frames, masks, nerves = (np.concatenate([getattr(c, name) for c in chunks]) for name in ("frames", "masks", "nerves"))
+    frames, masks, nerves = (
+        np.concatenate([getattr(c, name) for c in chunks]) for name in ("frames", "masks", "nerves")
+    )
     return PhantomSet(frames, masks, nerves, [text for c in chunks for text in c.captions])
 
 

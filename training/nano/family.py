@@ -4,9 +4,9 @@
                -> base ────┴> assemble -> adapter -> lora
     segmentation
 
-Every stage writes its files under `work` and is skipped when they are there, so that an interrupted run goes on where
-it stopped and stages without a common arrow can run side by side. Seeds and step counts are fixed; they travel in
-each file's metadata.
+Every stage writes its files under `work` and is skipped when they are there, so that an interrupted run
+goes on where it stopped and stages without a common arrow can run side by side. Seeds and step counts are
+fixed; they travel in each file's metadata.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -45,6 +46,7 @@ class Recipe:
     generic_pairs: int = 9000
     cohort_pairs: int = 4000
     decoder_steps: int = 1100
+    decoder_edge_steps: int = 300
     base_steps: int = 2400  # at 192 x 192 pixels
     base_steps_full: int = 400  # at 384 x 384 pixels
     segmentation_steps: int = 2000
@@ -53,7 +55,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where a training reads and writes: `work` holds what can be made again, `out` the finished weight files."""
+    """Where a training writes: `work` holds what can be made again, `out` the finished files."""
 
     recipe: Recipe
     work: Path
@@ -103,10 +105,13 @@ def decoder_stage(shop: Workshop) -> None:
     projection, frames = projection_stage(shop), _mixture(shop)
     vae = autoencoder.build(projection)
     latents = _project(projection, frames)
-    steps = shop.recipe.decoder_steps
-    autoencoder.train_decoder(vae, frames, latents, steps=steps, seed=shop.recipe.seed)
+    recipe = shop.recipe
+    inner = autoencoder.DecoderSchedule(recipe.decoder_steps, 2e-3, rim_px=4, seed=recipe.seed)
+    edge = autoencoder.DecoderSchedule(recipe.decoder_edge_steps, 5e-4, rim_px=0, seed=recipe.seed + 1)
+    for schedule in (inner, edge):
+        autoencoder.train_decoder(vae, frames, latents, schedule)
     state = {k: v for k, v in vae.state_dict().items() if k.startswith("taesd_")}
-    shop.save(path, state, f"autoencoder, decoder {steps} steps")
+    shop.save(path, state, f"autoencoder, decoder {inner.steps} steps inside and {edge.steps} at the edge")
 
 
 def base_stage(shop: Workshop) -> None:
@@ -124,12 +129,19 @@ def base_stage(shop: Workshop) -> None:
     )
 
     def snapshot(model: base.NanoModel, trained: str) -> None:
-        shop.save(shop.work / f"preview_{MODEL_FILE}", model.state_dict(), trained, **{"ccm.words": json.dumps(words)})
+        shop.save(
+            shop.work / f"preview_{MODEL_FILE}",
+            model.state_dict(),
+            trained,
+            **{"ccm.words": json.dumps(words)},
+        )
 
     torch.manual_seed(recipe.seed)
     model = base.NanoModel(len(words))
     small = base.Schedule(side=24, batch=16, steps=recipe.base_steps, learning_rate=1e-3, seed=recipe.seed)
-    full = base.Schedule(side=48, batch=8, steps=recipe.base_steps_full, learning_rate=3e-4, seed=recipe.seed + 1)
+    full = base.Schedule(
+        side=48, batch=8, steps=recipe.base_steps_full, learning_rate=3e-4, seed=recipe.seed + 1
+    )
     for schedule in (small, full):
         model = base.train_base(model, data, schedule, tokenizer, snapshot)
     trained = f"{small.steps} steps at 192 px and {full.steps} at 384 px"
@@ -137,7 +149,7 @@ def base_stage(shop: Workshop) -> None:
 
 
 def assemble_stage(shop: Workshop) -> None:
-    """Write the three files that the host loads: base with autoencoder, control net, prompt encoder, all fp16."""
+    """Write what the host loads, in fp16: base with autoencoder, control net, prompt encoder."""
     from safetensors import safe_open
     from safetensors.torch import load_file
 
@@ -149,27 +161,40 @@ def assemble_stage(shop: Workshop) -> None:
     checkpoint |= {f"first_stage_model.{k}": v for k, v in vae.items()}
     trained = metadata["ccm.trained"]
     shop.save(shop.out / BASE_FILE, _half(checkpoint), f"base {trained}")
-    shop.save(shop.out / CONTROL_FILE, _half(base.control_to_diffusers(parts["control"])), f"control net {trained}")
+    shop.save(
+        shop.out / CONTROL_FILE, _half(base.control_to_diffusers(parts["control"])), f"control net {trained}"
+    )
     words = {"ccm.words": metadata["ccm.words"]}
     shop.save(shop.out / TEXT_FILE, _half(parts["text"]), f"prompt encoder {trained}", **words)
 
 
-def adapter_stage(shop: Workshop) -> None:
-    """Train the WDLoRA adapter and its plain-LoRA twin on cohort pairs, on the assembled files."""
+def wdlora_stage(shop: Workshop) -> None:
+    """Train the WDLoRA adapter."""
+    _train_adapter(shop, "wdlora")
+
+
+def lora_stage(shop: Workshop) -> None:
+    """Train the plain-LoRA twin: same data, seed, rank and steps."""
+    _train_adapter(shop, "lora")
+
+
+def _train_adapter(shop: Workshop, kind: Literal["wdlora", "lora"]) -> None:
+    """Train on cohort pairs and the assembled files; half the captions are the cohort's name alone."""
     from ..adapter import AdapterConfig, AdapterData, Prompts, train_adapter
     from ..host_modules import load_nano
 
+    path = shop.out / ADAPTER_FILES[kind]
+    if path.exists():
+        return
     pairs, projection = shop.cohort(), projection_stage(shop)
     texts = [clinical_prompt(cohort) for cohort in Cohort] + [cohort.value for cohort in Cohort] + [""]
     captions = torch.arange(len(pairs)) % len(Cohort)
-    captions[len(pairs) // 2 :] += len(Cohort)  # half of them by the cohort's name alone
+    captions[len(pairs) // 2 :] += len(Cohort)
     data = AdapterData(_project(projection, pairs.frames), _project(projection, pairs.masks), captions)
-    for kind, name in ADAPTER_FILES.items():
-        if not (shop.out / name).exists():
-            model, control, clip = load_nano(shop.out)
-            encoded = [clip.encode_from_tokens(clip.tokenize(text), return_pooled=True) for text in texts]
-            prompts = Prompts(*(torch.cat(part) for part in zip(*encoded, strict=True)))
-            train_adapter(model, control, data, prompts, AdapterConfig(kind=kind), shop.out / name)
+    model, control, clip = load_nano(shop.out)
+    encoded = [clip.encode_from_tokens(clip.tokenize(text), return_pooled=True) for text in texts]
+    prompts = Prompts(*(torch.cat(part).detach() for part in zip(*encoded, strict=True)))
+    train_adapter(model, control, data, prompts, AdapterConfig(kind=kind), path)
 
 
 def segmentation_stage(shop: Workshop) -> None:

@@ -1,7 +1,7 @@
 """Phantom pairs for training CCM-nano: frame, mask as a user would draw it, and a caption.
 
-Two kinds: generic pairs, drawn from ranges far wider than any cohort and captioned by what is visible, train the
-base; cohort pairs, captioned by the clinical prompt, train the adapter.
+Two kinds: generic pairs, drawn from ranges far wider than any cohort and captioned by what is visible,
+train the base; cohort pairs, captioned by the clinical prompt, train the adapter.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COHORTS = tuple(Cohort)
 
 @dataclass(frozen=True)
 class PhantomPair:
-    """One phantom: `frame` and `mask` are float32 [H,W] in 0..1, `nerves` bool [H,W] is the true nerve area."""
+    """`frame` and `mask` float32 [H,W] in 0..1, `nerves` bool [H,W]: the true nerve area."""
 
     frame: np.ndarray
     mask: np.ndarray
@@ -44,7 +44,7 @@ def cohort_pair(cohort: Cohort, rng: np.random.Generator) -> PhantomPair:
 
 
 def style_mask(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Vary a mask the way users do after normalisation: brightness, softness, a little thickness, [H,W] in 0..1."""
+    """Vary a mask [H,W] as users do: brightness, softness, a little thickness."""
     import cv2
 
     styled = mask.astype(np.float32)
@@ -108,7 +108,9 @@ def _describe(tree: NerveTree, a: Appearance, rng: np.random.Generator) -> str:
         _level(a.speckle, 0.18, 0.3, ("fine grain", "grain", "strong grain")),
         _level(a.haze, 0.15, 0.4, ("even background", "cloudy background", "hazy background")),
         _level(a.mosaic, 0.06, 0.16, ("without cells", "cell mosaic", "strong cell mosaic")),
-        _level(a.dendritic_cells, 1, 2, ("no dendritic cells", "few dendritic cells", "many dendritic cells")),
+        _level(
+            a.dendritic_cells, 1, 2, ("no dendritic cells", "few dendritic cells", "many dendritic cells")
+        ),
         _level(a.k_structures, 1, 1, ("no bands", "broad band", "many broad bands")),
         _level(t.cnfl_mm_per_mm2, 9.0, 18.0, ("sparse", "moderate density", "dense")),
     ]

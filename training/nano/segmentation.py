@@ -28,12 +28,14 @@ class SegmentationSchedule:
 
 
 def train_segmentation(sets: list[PhantomSet], schedule: SegmentationSchedule) -> SegmentationNet:
-    """Train on random crops with random gain, gamma, blur and noise; returns the network in evaluation mode."""
+    """Train on crops with random gain, gamma, blur and noise; returns the network for evaluation."""
     torch.manual_seed(schedule.seed)
     rng = np.random.default_rng(schedule.seed)
     net = SegmentationNet().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), lr=schedule.learning_rate, weight_decay=0.01)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, schedule.learning_rate, schedule.steps, pct_start=0.1)
+    rate = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, schedule.learning_rate, schedule.steps, pct_start=0.1
+    )
     for step in range(schedule.steps):
         frames, nerves = _batch(sets, schedule, rng)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -55,7 +57,9 @@ def segmentation_loss(logits: Tensor, nerves: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, nerves) + dice
 
 
-def _batch(sets: list[PhantomSet], schedule: SegmentationSchedule, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def _batch(
+    sets: list[PhantomSet], schedule: SegmentationSchedule, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     frames, nerves = [], []
     for _ in range(schedule.batch):
         pairs = sets[rng.integers(len(sets))]

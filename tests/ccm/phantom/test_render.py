@@ -9,8 +9,16 @@ from ccm_pack.ccm.phantom.topology import Nerve, NerveTree, grow_tree, sample_ta
 from ccm_pack.ccm.phantom.truth import measure_truth
 
 CLEAN = Appearance(
-    beading=0.0, defocus=0.0, haze=0.0, mosaic=0.0, vignette=0.0, speckle=0.0, read_noise=0.0, row_jitter_px=0.0
+    beading=0.0,
+    defocus=0.0,
+    haze=0.0,
+    mosaic=0.0,
+    vignette=0.0,
+    speckle=0.0,
+    read_noise=0.0,
+    row_jitter_px=0.0,
 )
+BUSY = Appearance(dendritic_cells=2, k_structures=1)
 
 
 def vertical_nerve(x_um: float, width_um: float) -> NerveTree:
@@ -56,7 +64,7 @@ def test_the_same_seed_renders_the_same_frame_and_another_seed_another():
 
 @pytest.mark.parametrize("size_px", [(96, 96), (200, 384)])
 def test_any_frame_size_renders_finite_grey_levels(size_px):
-    frame = render(vertical_nerve(40.0, 3.0), Appearance(dendritic_cells=2, k_structures=1), np.random.default_rng(3), size_px)
+    frame = render(vertical_nerve(40.0, 3.0), BUSY, np.random.default_rng(3), size_px)
     assert frame.shape == size_px
     assert np.isfinite(frame).all() and frame.min() >= 0 and frame.max() <= 1
 
