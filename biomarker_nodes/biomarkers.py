@@ -41,7 +41,9 @@ class NerveBiomarkers(io.ComfyNode):
             ],
             outputs=[
                 io.String.Output(display_name="table", tooltip="One row per frame, as text."),
-                io.String.Output(display_name="json", tooltip="All values with units, tool and version, as JSON."),
+                io.String.Output(
+                    display_name="json", tooltip="All values with units, tool and version, as JSON."
+                ),
                 io.Image.Output(
                     display_name="overlay",
                     tooltip="Main fibres in orange, branches in blue, branch points as yellow rings.",

@@ -6,6 +6,7 @@ import numpy as np
 
 SMOOTH_PX = 18.0  # waves shorter than this, in pixels and in units of the HRT3-RCM pixel, are pixel stairs
 SMOOTH_UM = 18.75
+OPEN_FACTOR = 1.5  # an outline further away than so many half-widths is not the nerve's own
 MAP_COLUMNS = 1024  # OpenCV maps hold at most 32767 rows and columns
 STEP_PX = 0.5  # sampling step of the searches for a nerve's end and for its outline
 
@@ -83,32 +84,6 @@ def in_field(points: np.ndarray, shape: tuple[int, ...], field: np.ndarray | Non
     return inside if field is None else inside & (sample(field, x, y) >= 0.5)
 
 
-def centre_shift(
-    points: np.ndarray,
-    normal: np.ndarray,
-    half_width: np.ndarray,
-    mask: np.ndarray,
-    field: np.ndarray | None,
-) -> np.ndarray:
-    """Shift [N,2] from the middle of the seen part of a nerve to the nerve's centre, given its half-width [N].
-
-    Zero but where the edge of the field hides the nerve's outline on one side.
-    """
-    steps = np.arange(0.0, 3.0 * float(half_width.max()) + 3.0, STEP_PX)
-    to_outline, to_edge = [], []
-    for sign in (1.0, -1.0):
-        x = points[:, :1] + sign * normal[:, :1] * steps
-        y = points[:, 1:] + sign * normal[:, 1:] * steps
-        to_outline.append(_first_below(sample(mask, x, y)))
-        to_edge.append(_to_frame(points, sign * normal, mask.shape))
-        if field is not None:
-            to_edge[-1] = np.minimum(to_edge[-1], _first_below(sample(field, x, y)))
-    cut = [edge <= outline for edge, outline in zip(to_edge, to_outline, strict=True)]
-    shift = np.where(cut[0] & ~cut[1], half_width - to_outline[1], 0.0)
-    shift = np.where(cut[1] & ~cut[0], to_outline[0] - half_width, shift)
-    return shift[:, None] * normal
-
-
 def sample(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Bilinear values of picture [H,W] at pixel coordinates x, y (same shape); the border goes on outside."""
     import cv2
@@ -139,21 +114,48 @@ def normals(points: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return np.stack([-along[:, 1], along[:, 0]], axis=1) / norm[:, None]
 
 
-def widths_across(points: np.ndarray, normal: np.ndarray, radius: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Width [N] in pixels of the mask across centre-line points [N,2].
+def to_outline(points: np.ndarray, normal: np.ndarray, reach: float, mask: np.ndarray) -> np.ndarray:
+    """Distance [2,N] in pixels from points [N,2] along +normal and -normal to where the mask ends, up to `reach`.
 
-    The bilinear mask is followed from the centre to both sides for as long as it stays above one half. A side that
-    runs on for more than 1.5 half-widths + 1 (radius [N]) lies in a junction, and the other side stands in for it.
+    The bilinear mask ends where it falls below one half.
     """
-    steps = np.arange(0.0, 1.5 * float(radius.max(initial=0.0)) + 2.0, STEP_PX)
-    sides = []
-    limit = 1.5 * radius + 1.0
-    for sign in (1.0, -1.0):
-        x = points[:, :1] + sign * normal[:, :1] * steps
-        y = points[:, 1:] + sign * normal[:, 1:] * steps
-        sides.append(_first_below(sample(mask, x, y)))
-    one, other = sides
-    shorter = np.minimum(one, other)
-    one = np.where(one > limit, np.minimum(shorter, limit), one)
-    other = np.where(other > limit, np.minimum(shorter, limit), other)
-    return one + other
+    steps = np.arange(0.0, reach + STEP_PX, STEP_PX)
+    away = np.concatenate([normal, -normal])
+    start = np.concatenate([points, points])
+    values = sample(mask, start[:, :1] + away[:, :1] * steps, start[:, 1:] + away[:, 1:] * steps)
+    return _first_below(values).reshape(2, -1)
+
+
+def widths_from(sides: np.ndarray, half_width: np.ndarray) -> np.ndarray:
+    """Width [N] in pixels from the outline's distance on both sides, [2,N].
+
+    A side that runs on for more than 1.5 usual half-widths [N] + 1 pixel lies in a junction, and the other side
+    stands in for it.
+    """
+    limit = OPEN_FACTOR * half_width + 1.0
+    shorter = np.minimum(sides.min(axis=0), limit)
+    return np.where(sides > limit, shorter, sides).sum(axis=0)
+
+
+def shift_to_centre(
+    points: np.ndarray,
+    normal: np.ndarray,
+    sides: np.ndarray,
+    half_width: np.ndarray,
+    shape: tuple[int, ...],
+    field: np.ndarray | None,
+) -> np.ndarray:
+    """Shift [N,2] from points on a nerve to its centre, given the outline's distance on both sides, [2,N].
+
+    The centre is the middle between the outlines; where a side lies in a junction there is no shift. Where the edge
+    of the field cuts the nerve lengthwise, the middle of the seen part is not the centre: there the centre lies one
+    half-width of the nerve, [N] (0 if unknown), from the outline on the inner side.
+    """
+    shift = np.where((sides <= OPEN_FACTOR * half_width + 1.0).all(axis=0), 0.5 * (sides[0] - sides[1]), 0.0)
+    to_edge = np.stack([_to_frame(points, normal, shape), _to_frame(points, -normal, shape)])
+    if field is not None:
+        to_edge = np.minimum(to_edge, to_outline(points, normal, float(sides.max(initial=0.0)), field))
+    cut = (to_edge <= sides) & (half_width > 0)
+    shift = np.where(cut[0] & ~cut[1], half_width - sides[1], shift)
+    shift = np.where(cut[1] & ~cut[0], sides[0] - half_width, shift)
+    return shift[:, None] * normal

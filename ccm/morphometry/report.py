@@ -50,7 +50,9 @@ def describe(frames: Sequence[NerveBiomarkers]) -> str:
         rows.append([str(number), *(_cell(getattr(frame, field), digits) for *_, field, digits in _COLUMNS)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join([*lines, "", f"{TOOL} {VERSION}. Compare only with numbers of the same tool and version."])
+    return "\n".join(
+        [*lines, "", f"{TOOL} {VERSION}. Compare only with numbers of the same tool and version."]
+    )
 
 
 def _cell(value: float, digits: int) -> str:

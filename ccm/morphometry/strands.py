@@ -6,7 +6,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .centreline import centre_shift, in_field, normals, reach_of_ends, smooth, widths_across
+from .centreline import (
+    OPEN_FACTOR,
+    in_field,
+    normals,
+    reach_of_ends,
+    shift_to_centre,
+    smooth,
+    to_outline,
+    widths_from,
+)
 from .skeleton import PixelPaths
 from .topology import Arms, Strand
 
@@ -69,7 +78,9 @@ def build_chains(
         hangs = [-1, -1] if strand.ends is None else [int(arms.junction[arm]) for arm in strand.ends]
         pieces = _pieces(strand, pixels, count)
         for place, piece in enumerate(pieces):
-            rows.append(piece if strand.ends is None else _cut(_cut(piece, drop, radii)[::-1], drop, radii)[::-1])
+            rows.append(
+                piece if strand.ends is None else _cut(_cut(piece, drop, radii)[::-1], drop, radii)[::-1]
+            )
             owners.append(number)
             ends.append((hangs[0] if place == 0 else -1, hangs[1] if place == len(pieces) - 1 else -1))
     order = np.concatenate(rows) if rows else np.zeros(0, dtype=int)
@@ -135,13 +146,7 @@ def finish(
 
     mask, field: float32 [H,W], 1 inside; junctions [J,2] with the half-widths junction_radius [J].
     """
-    line = _smooth_all(chains, um_per_px)
-    widths = _all_widths(chains, line, mask)
-    recentred = _recentre(chains, line, widths, mask, field)
-    if recentred is not None:
-        chains = recentred
-        line = _smooth_all(chains, um_per_px)
-        widths = _all_widths(chains, line, mask)
+    chains, line, widths = _refine(chains, mask, field, um_per_px)
     offsets = chains.offsets
     ends, outward, half_width = _end_geometry(line, offsets, widths)
     new_ends = np.full((len(ends), 2, 2), np.nan)
@@ -169,38 +174,49 @@ def finish(
     return finished
 
 
-def _recentre(
-    chains: Chains, line: np.ndarray, widths: np.ndarray, mask: np.ndarray, field: np.ndarray | None
-) -> Chains | None:
-    """Chains moved to the true centre where the edge of the field cuts a nerve lengthwise; None if it cuts none.
+def _refine(
+    chains: Chains, mask: np.ndarray, field: np.ndarray | None, um_per_px: float
+) -> tuple[Chains, np.ndarray, np.ndarray]:
+    """Chains moved to the middle between the outlines, their smooth lines [N,2] and widths [N].
 
-    There the seen part is narrower than the nerve, and its middle is not the nerve's. The outline on the inner side,
-    and the half-width elsewhere on the chain, tell where the centre is; ends whose centre lies outside are cut off.
+    Ends that the edge of the field cuts lengthwise are dropped where the centre lies outside of the field.
     """
-    counts = np.diff(chains.offsets)
-    clear = chains.edge > chains.radius + 1.0
-    half_width = np.zeros(len(counts))
+    line = _smooth_all(chains, um_per_px)
+    normal = normals(line, chains.offsets)
+    usual = _by_chain(chains.radius, chains, np.ones(len(line), dtype=bool), fewest=1)
+    sides = to_outline(line, normal, OPEN_FACTOR * float(usual.max(initial=0.0)) + 2.0, mask)
+    widths = widths_from(sides, usual)
+    half_width = 0.5 * _by_chain(widths, chains, chains.edge > chains.radius + 1.0, fewest=10)
+    shift = shift_to_centre(line, normal, sides, half_width, mask.shape, field)
+    chains = replace(chains, points=line + shift)
+    keep = _inner_part(chains, in_field(chains.points, mask.shape, field))
+    chains = _part(chains, keep)
+    return chains, _smooth_all(chains, um_per_px), widths[keep]
+
+
+def _by_chain(values: np.ndarray, chains: Chains, clear: np.ndarray, fewest: int) -> np.ndarray:
+    """The median [N] of each chain's clear values; 0 for a chain with fewer than `fewest` of them."""
+    medians = np.zeros(len(chains.strand))
     for c, (first, last) in enumerate(zip(chains.offsets[:-1], chains.offsets[1:], strict=True)):
-        if not chains.closed[c] and 2 * clear[first:last].sum() > last - first:
-            half_width[c] = 0.5 * np.median(widths[first:last][clear[first:last]])
-    half_width = np.repeat(half_width, counts)
-    near = np.flatnonzero(chains.edge < half_width + 1.0)
-    if len(near) == 0:
-        return None
-    normal = normals(line, chains.offsets)[near]
-    points = chains.points.copy()
-    points[near] = line[near] + centre_shift(line[near], normal, half_width[near], mask, field)
-    return _without_outer_ends(replace(chains, points=points), in_field(points, mask.shape, field))
+        part = values[first:last][clear[first:last]]
+        medians[c] = np.median(part) if len(part) >= fewest else 0.0
+    return np.repeat(medians, np.diff(chains.offsets))
 
 
-def _without_outer_ends(chains: Chains, inside: np.ndarray) -> Chains:
-    """Drop points at both ends of each chain that are not inside, but keep at least five of each chain."""
+def _inner_part(chains: Chains, inside: np.ndarray) -> np.ndarray:
+    """False [N] for points at both ends of each open chain that are not inside, if five points remain."""
     keep = np.ones(len(inside), dtype=bool)
-    for first, last in zip(chains.offsets[:-1], chains.offsets[1:], strict=True):
+    if inside.all():
+        return keep
+    for first, last, ring in zip(chains.offsets[:-1], chains.offsets[1:], chains.closed, strict=True):
         held = np.flatnonzero(inside[first:last])
-        if len(held) >= 5:
+        if len(held) >= 5 and not ring:
             keep[first:last] = False
             keep[first + held[0] : first + held[-1] + 1] = True
+    return keep
+
+
+def _part(chains: Chains, keep: np.ndarray) -> Chains:
     chain = np.repeat(np.arange(len(chains.strand)), np.diff(chains.offsets))
     return replace(
         chains,
@@ -210,16 +226,6 @@ def _without_outer_ends(chains: Chains, inside: np.ndarray) -> Chains:
         edge=chains.edge[keep],
         offsets=np.append(0, np.cumsum(np.bincount(chain[keep], minlength=len(chains.strand)))),
     )
-
-
-def _all_widths(chains: Chains, line: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Widths [N] across all smoothed chains."""
-    typical = [
-        np.median(chains.radius[first:last])
-        for first, last in zip(chains.offsets[:-1], chains.offsets[1:], strict=True)
-    ]
-    half_width = np.repeat(typical, np.diff(chains.offsets))
-    return widths_across(line, normals(line, chains.offsets), half_width, mask)
 
 
 def _end_geometry(
