@@ -12,7 +12,7 @@ cohorts are listed in `COHORT_APPEARANCE` with their sources.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from .topology import NerveTree
 
 SIGMAS_PX = (0.8, 1.15, 1.6, 2.4)  # nerve profiles, narrow to wide
 FOCUS_SIGMA_PX = 4.5  # profile of a nerve above or below the focal plane
+COARSE = 4  # slow fields are made at a quarter of the frame's resolution
 FWHM = 2.3548  # full width at half maximum of a Gaussian of unit sigma
 
 
@@ -154,20 +155,16 @@ def render(
     nerves = _nerve_layer(tree, appearance, canvas)
     light = appearance.background * _stroma(appearance, canvas)
     light += 1.0 - np.exp(-nerves)  # bright nerves saturate
-    light += _dendritic_cells(appearance.dendritic_cells, canvas)
+    if appearance.dendritic_cells:
+        light += _dendritic_cells(appearance.dendritic_cells, canvas)
     light *= _illumination(appearance.vignette, canvas)
     light *= _speckle(appearance.speckle, canvas)
     light += appearance.read_noise * canvas.normal()
     light *= 1.0 + 0.012 * rng.standard_normal((size_px[0], 1)).astype(np.float32)
     rows = _smooth_rows(rng, size_px[0]) * min(appearance.row_jitter_px, 0.5)
-    x, y = canvas.grid()
+    y, x = np.indices(size_px, dtype=np.float32)
     frame = cv2.remap(light, x + rows[:, None], y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     return frame.clip(0.0, 1.0)
-
-
-def without_motion(appearance: Appearance) -> Appearance:
-    """The same appearance with every scan line in its place, for frames that must match a mask exactly."""
-    return replace(appearance, row_jitter_px=0.0)
 
 
 class _Canvas:
@@ -178,20 +175,26 @@ class _Canvas:
         self.um_per_px = um_per_px
         self.rng = rng
 
-    def grid(self) -> tuple[np.ndarray, np.ndarray]:
-        y, x = np.indices((self.height, self.width), dtype=np.float32)
-        return x, y
-
     def normal(self) -> np.ndarray:
         return self.rng.standard_normal((self.height, self.width), dtype=np.float32)
 
     def smooth(self, cells: int) -> np.ndarray:
-        """A smooth random field [H,W], about unit variance, with `cells` random values across the frame."""
+        """A smooth random field [H/4,W/4], unit variance, with `cells` random values across the frame."""
         import cv2
 
         coarse = self.rng.standard_normal((cells + 3, cells + 3)).astype(np.float32)
-        field = cv2.resize(coarse, (self.width, self.height), interpolation=cv2.INTER_CUBIC)
+        field = cv2.resize(coarse, self.coarse_size(), interpolation=cv2.INTER_CUBIC)
         return field / max(float(field.std()), 1e-6)
+
+    def coarse_size(self) -> tuple[int, int]:
+        """Width and height of the fields that change slowly: a quarter of the frame's."""
+        return max(2, self.width // COARSE), max(2, self.height // COARSE)
+
+    def enlarge(self, field: np.ndarray) -> np.ndarray:
+        """Bring a slow field [H/4,W/4] to the frame's size [H,W]."""
+        import cv2
+
+        return cv2.resize(field.astype(np.float32), (self.width, self.height), interpolation=cv2.INTER_LINEAR)
 
     def splat(self, xy_um: np.ndarray, light: np.ndarray) -> np.ndarray:
         """Spread points (x, y in um) with their light bilinearly onto pixels, [H,W]."""
@@ -202,14 +205,9 @@ class _Canvas:
         base = np.floor(p).astype(np.int64)
         fx, fy = (p - base).T
         start = base[:, 1] * pad_w + base[:, 0]
-        flat = np.zeros((self.height + 2) * pad_w)
-        for step, weight in (
-            (0, (1 - fx) * (1 - fy)),
-            (1, fx * (1 - fy)),
-            (pad_w, (1 - fx) * fy),
-            (pad_w + 1, fx * fy),
-        ):
-            flat += np.bincount(start + step, weights=light * weight, minlength=flat.size)
+        corners = np.concatenate([start, start + 1, start + pad_w, start + pad_w + 1])
+        shares = np.concatenate([(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy])
+        flat = np.bincount(corners, np.tile(light, 4) * shares, minlength=(self.height + 2) * pad_w)
         return flat.reshape(self.height + 2, pad_w)[1:-1, 1:-1].astype(np.float32)
 
 
@@ -272,15 +270,16 @@ def _beads(n: int, step_um: float, appearance: Appearance, rng: np.random.Genera
 
 
 def _focus(defocus: float, canvas: _Canvas) -> np.ndarray:
-    """Share of a nerve's light that is in focus at each place, [H,W] in 0.15..1."""
+    """Share of a nerve's light that is in focus at each place, [H/4,W/4] in 0.15..1."""
     depth = canvas.smooth(2)
-    threshold = np.quantile(depth[::8, ::8], defocus)
-    return (0.15 + 0.85 / (1.0 + np.exp(-3.0 * (depth - threshold)))).astype(np.float32)
+    threshold = np.quantile(depth[::2, ::2], defocus)
+    return 0.15 + 0.85 / (1.0 + np.exp(-3.0 * (depth - threshold)))
 
 
 def _at(field: np.ndarray, xy_um: np.ndarray, canvas: _Canvas) -> np.ndarray:
-    ij = (xy_um / canvas.um_per_px).astype(np.int64)
-    return field[ij[:, 1].clip(0, canvas.height - 1), ij[:, 0].clip(0, canvas.width - 1)]
+    """Values of a slow field [H/4,W/4] at points in um, [N]."""
+    column, row = (xy_um / (COARSE * canvas.um_per_px)).astype(np.int64).T
+    return field[row.clip(0, field.shape[0] - 1), column.clip(0, field.shape[1] - 1)]
 
 
 def _stroma(appearance: Appearance, canvas: _Canvas) -> np.ndarray:
@@ -288,18 +287,18 @@ def _stroma(appearance: Appearance, canvas: _Canvas) -> np.ndarray:
     import cv2
 
     clouds = np.exp(appearance.haze * (0.8 * canvas.smooth(2) + 0.3 * canvas.smooth(6)))
+    where = 1.6 / (1.0 + np.exp(-2.0 * canvas.smooth(3)))
     white = canvas.normal()
     cells = cv2.GaussianBlur(white, (0, 0), 1.7) - cv2.GaussianBlur(white, (0, 0), 3.2)
     cells *= appearance.mosaic / float(cells.std())
-    where = 1.0 / (1.0 + np.exp(-2.0 * canvas.smooth(3)))
-    stroma = clouds * (1.0 + cells * where * 1.6)
+    stroma = canvas.enlarge(clouds) * (1.0 + cells * canvas.enlarge(where))
     for _ in range(appearance.k_structures):
-        stroma += _k_structure(canvas)
-    return stroma.astype(np.float32)
+        stroma += canvas.enlarge(_k_structure(canvas))
+    return stroma
 
 
 def _k_structure(canvas: _Canvas) -> np.ndarray:
-    """A broad, soft, slightly curved band of Bowman's layer, [H,W]."""
+    """A broad, soft, slightly curved band of Bowman's layer, [H/4,W/4]."""
     import cv2
 
     rng = canvas.rng
@@ -321,7 +320,7 @@ def _dendritic_cells(count: int, canvas: _Canvas) -> np.ndarray:
     import cv2
 
     rng = canvas.rng
-    points, light = [np.zeros((0, 2))], [np.zeros(0)]
+    points, light = [], []
     for _ in range(count):
         centre = rng.uniform(0, 1, 2) * np.array([canvas.width, canvas.height]) * canvas.um_per_px
         heading, brightness = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.1)
@@ -338,10 +337,11 @@ def _dendritic_cells(count: int, canvas: _Canvas) -> np.ndarray:
 
 def _illumination(vignette: float, canvas: _Canvas) -> np.ndarray:
     """Field illumination, brightest near a random centre, [H,W] in 0.2..1."""
-    x, y = canvas.grid()
+    width, height = canvas.coarse_size()
+    y, x = np.mgrid[:height, :width]
     cx, cy = canvas.rng.uniform(0.35, 0.65, 2)
-    r2 = ((x / canvas.width - cx) ** 2 + (y / canvas.height - cy) ** 2) / 0.5
-    return np.maximum(1.0 - vignette * r2, 0.2)
+    r2 = ((x / width - cx) ** 2 + (y / height - cy) ** 2) / 0.5
+    return canvas.enlarge(np.maximum(1.0 - vignette * r2, 0.2))
 
 
 def _speckle(amplitude: float, canvas: _Canvas) -> np.ndarray:

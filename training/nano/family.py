@@ -48,7 +48,7 @@ class Recipe:
     decoder_steps: int = 1100
     decoder_edge_steps: int = 300
     base_steps: int = 2400  # at 192 x 192 pixels
-    base_steps_full: int = 400  # at 384 x 384 pixels
+    base_steps_full: int = 150  # at 384 x 384 pixels
     segmentation_steps: int = 2000
     seed: int = 1
 
