@@ -6,6 +6,7 @@ import numpy as np
 
 SMOOTH_PX = 18.0  # waves shorter than this, in pixels and in units of the HRT3-RCM pixel, are pixel stairs
 SMOOTH_UM = 18.75
+BLOCK = 8192  # points that are sampled at once, to bound the memory
 OPEN_FACTOR = 1.5  # an outline further away than so many half-widths is not the nerve's own
 MAP_COLUMNS = 1024  # OpenCV maps hold at most 32767 rows and columns
 STEP_PX = 0.5  # sampling step of the searches for a nerve's end and for its outline
@@ -114,16 +115,21 @@ def normals(points: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return np.stack([-along[:, 1], along[:, 0]], axis=1) / norm[:, None]
 
 
-def to_outline(points: np.ndarray, normal: np.ndarray, reach: float, mask: np.ndarray) -> np.ndarray:
-    """Distance [2,N] in pixels from points [N,2] along +normal and -normal to where the mask ends, up to `reach`.
+def to_outline(points: np.ndarray, normal: np.ndarray, reach: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Distance [2,N] in pixels from points [N,2] along +normal and -normal to where the mask ends.
 
-    The bilinear mask ends where it falls below one half.
+    The bilinear mask ends where it falls below one half; it is followed for at least `reach` [N] pixels.
     """
-    steps = np.arange(0.0, reach + STEP_PX, STEP_PX)
-    away = np.concatenate([normal, -normal])
-    start = np.concatenate([points, points])
-    values = sample(mask, start[:, :1] + away[:, :1] * steps, start[:, 1:] + away[:, 1:] * steps)
-    return _first_below(values).reshape(2, -1)
+    sides = np.zeros((2, len(points)))
+    for first in range(0, len(points), BLOCK):
+        part = slice(first, first + BLOCK)
+        steps = np.arange(0.0, float(reach[part].max()) + STEP_PX, STEP_PX)
+        for side, sign in enumerate((1.0, -1.0)):
+            away, start = sign * normal[part], points[part]
+            sides[side, part] = _first_below(
+                sample(mask, start[:, :1] + away[:, :1] * steps, start[:, 1:] + away[:, 1:] * steps)
+            )
+    return sides
 
 
 def widths_from(sides: np.ndarray, half_width: np.ndarray) -> np.ndarray:
@@ -154,7 +160,7 @@ def shift_to_centre(
     shift = np.where((sides <= OPEN_FACTOR * half_width + 1.0).all(axis=0), 0.5 * (sides[0] - sides[1]), 0.0)
     to_edge = np.stack([_to_frame(points, normal, shape), _to_frame(points, -normal, shape)])
     if field is not None:
-        to_edge = np.minimum(to_edge, to_outline(points, normal, float(sides.max(initial=0.0)), field))
+        to_edge = np.minimum(to_edge, to_outline(points, normal, sides.max(axis=0), field))
     cut = (to_edge <= sides) & (half_width > 0)
     shift = np.where(cut[0] & ~cut[1], half_width - sides[1], shift)
     shift = np.where(cut[1] & ~cut[0], sides[0] - half_width, shift)

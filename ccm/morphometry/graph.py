@@ -71,7 +71,10 @@ def measure_graph(mask: np.ndarray, um_per_px: float, field: np.ndarray | None =
     mask = fill_small_holes(mask, um_per_px)
     distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     half_width = np.clip(distance - 0.5, 0.5, min(mask.shape) / 2.0)  # pixel centre to outline
-    paths = trace_paths(thin(mask))
+    skeleton = thin(mask)
+    if not skeleton.any():
+        return NerveGraph((), np.zeros((0, 2)))
+    paths = trace_paths(skeleton)
     junction_radius = _at(half_width, paths.junctions)
     paths = prune_spurs(paths, _at(half_width, paths.points), junction_radius)
     radius = _at(half_width, paths.points)
@@ -105,24 +108,26 @@ def _edge_distance(points: np.ndarray, shape: tuple[int, int], field: np.ndarray
 
 
 def _as_graph(lines: list[CentreLine], count: int, um_per_px: float) -> NerveGraph:
-    """Lengths, roles and branch points of all pieces, grouped by strand."""
-    pieces: list[list[int]] = [[] for _ in range(count)]
-    for number, line in enumerate(lines):
-        pieces[line.strand].append(number)
-    lengths = [um_per_px * sum(_length(lines[n].points) for n in piece) for piece in pieces]
-    parents = [(lines[piece[0]].parents[0], lines[piece[-1]].parents[1]) for piece in pieces]
-    closed = [lines[piece[0]].closed for piece in pieces]
+    """Lengths, roles and branch points of all pieces, grouped by strand, without the blobs."""
+    pieces: list[list[CentreLine]] = [[] for _ in range(count)]
+    for line in lines:
+        pieces[line.strand].append(line)
+    strands = _without_blobs(pieces)
+    number = {strand[0].strand: n for n, strand in enumerate(strands)} | {-1: -1}
+    lengths = [um_per_px * sum(_length(line) for line in strand) for strand in strands]
+    parents = [(number[strand[0].parents[0]], number[strand[-1].parents[1]]) for strand in strands]
+    closed = [strand[0].closed for strand in strands]
     roles = assign_roles(lengths, parents, closed)
     nerves = tuple(
         Nerve(
-            role=roles[s],
-            pieces_um=tuple(lines[n].points * um_per_px for n in pieces[s]),
-            widths_um=tuple(lines[n].widths * um_per_px for n in pieces[s]),
-            length_um=lengths[s],
-            closed=closed[s],
-            parents=parents[s],
+            role=roles[n],
+            pieces_um=tuple(line.points * um_per_px for line in strand),
+            widths_um=tuple(line.widths * um_per_px for line in strand),
+            length_um=lengths[n],
+            closed=closed[n],
+            parents=parents[n],
         )
-        for s in range(count)
+        for n, strand in enumerate(strands)
     )
     feet = [
         nerve.pieces_um[-side][-side]
@@ -131,6 +136,18 @@ def _as_graph(lines: list[CentreLine], count: int, um_per_px: float) -> NerveGra
         if nerve.role is Role.BRANCH and nerve.parents[side] >= 0 and roles[nerve.parents[side]] is Role.MAIN
     ]
     return NerveGraph(nerves, np.array(feet, dtype=float).reshape(-1, 2))
+
+
+def _without_blobs(strands: list[list[CentreLine]]) -> list[list[CentreLine]]:
+    """Drop lone strands that are no longer than they are wide: a speck or a filled area is no nerve."""
+    met = {parent for strand in strands for line in strand for parent in line.parents}
+
+    def is_blob(strand: list[CentreLine]) -> bool:
+        lone = all(line.parents == (-1, -1) for line in strand) and strand[0].strand not in met
+        widest = max(float(line.widths.mean()) for line in strand)
+        return lone and not strand[0].closed and sum(map(_length, strand)) < widest
+
+    return [strand for strand in strands if not is_blob(strand)]
 
 
 def assign_roles(lengths_um: list[float], parents: list[tuple[int, int]], closed: list[bool]) -> list[Role]:
@@ -160,5 +177,5 @@ def _role(length_um: float, is_origin: bool, closed: bool) -> Role:
     return Role.BRANCH if length_um >= TWIG_UM else Role.TWIG
 
 
-def _length(points: np.ndarray) -> float:
-    return float(np.hypot(*np.diff(points, axis=0).T).sum())
+def _length(line: CentreLine) -> float:
+    return float(np.hypot(*np.diff(line.points, axis=0).T).sum())

@@ -184,7 +184,7 @@ def _refine(
     line = _smooth_all(chains, um_per_px)
     normal = normals(line, chains.offsets)
     usual = _by_chain(chains.radius, chains, np.ones(len(line), dtype=bool), fewest=1)
-    sides = to_outline(line, normal, OPEN_FACTOR * float(usual.max(initial=0.0)) + 2.0, mask)
+    sides = to_outline(line, normal, OPEN_FACTOR * usual + 2.0, mask)
     widths = widths_from(sides, usual)
     half_width = 0.5 * _by_chain(widths, chains, chains.edge > chains.radius + 1.0, fewest=10)
     shift = shift_to_centre(line, normal, sides, half_width, mask.shape, field)

@@ -12,13 +12,14 @@ import numpy as np
 
 from .skeleton import PixelPaths
 
-GAP_UM = 25.0  # two ends this close that face each other are one nerve with a gap
+GAP_UM = 20.0  # two ends with this much clear space between them that face each other are one nerve
 TWIG_UM = 15.0  # a shorter offshoot is no branch
 REACH_UM = 16.0  # the direction of an arm is taken over this length
 LINK_FACTOR = 3.5  # at 15 degrees, crossing nerves share a link of 3.4 times their junctions' half-widths,
 LINK_PX = 6.0  # and the pixel grid adds to it
 CROSSING_TURN = math.radians(35.0)  # a nerve turns less than this where it crosses another
 GAP_TURN = math.radians(50.0)  # and less than this over a gap
+SPUR_PX = 2.5  # outline noise reaches this far, and half a half-width, beyond the outline
 WIDTH_TURN = math.radians(25.0)  # a width ratio of e counts as much as this turn
 SAME_TURN = math.radians(720.0)  # a loop closes onto itself only where nothing else is left
 TWIG_TURN = math.radians(120.0)  # a twig continues a nerve only where nothing else does
@@ -62,7 +63,7 @@ class Joint:
 
 
 def prune_spurs(paths: PixelPaths, radius: np.ndarray, junction_radius: np.ndarray) -> PixelPaths:
-    """Drop the offshoots that do not reach beyond half a half-width outside of their parent: they are outline noise.
+    """Drop the offshoots that hardly reach beyond their parent's outline: they are noise of the outline.
 
     radius [N] and junction_radius [J]: distance to the background in pixels. A junction that keeps a single arm
     becomes a free end, and then the next round looks at it again.
@@ -76,7 +77,7 @@ def prune_spurs(paths: PixelPaths, radius: np.ndarray, junction_radius: np.ndarr
         tip = np.where(free[spur, 0], first[spur], last[spur])
         at = np.where(free[spur, 0], ends[spur, 1], ends[spur, 0])
         beyond = np.hypot(*(paths.points[tip] - paths.junctions[at]).T) + radius[tip] - junction_radius[at]
-        gone = spur[beyond < 0.5 * junction_radius[at] + 1.5]
+        gone = spur[beyond < 0.5 * junction_radius[at] + SPUR_PX]
         if len(gone) == 0:
             return _select(replace(paths, ends=ends), alive)
         alive[gone] = False
@@ -177,7 +178,37 @@ def pair_arms(
         for a, b in cost.choose(members):
             joint = Joint((int(arms.junction[a]),))
             mates[a], mates[b] = (b, joint), (a, joint)
+    _mend_loops(paths, mates, cost)
     return mates
+
+
+def _mend_loops(paths: PixelPaths, mates: dict[int, tuple[int, Joint]], cost: _PairCost) -> None:
+    """Lead a nerve through one side of each loop.
+
+    Where two paths join the same two junctions, the nerve may go on along one of them at the first junction and come
+    from the other at the second. The side that costs less turn then takes both.
+    """
+    between: dict[tuple[int, int], list[int]] = {}
+    for arm, ends in enumerate(
+        np.concatenate([paths.ends, paths.ends[:, ::-1]], axis=1).reshape(-1, 2).tolist()
+    ):
+        if min(ends) >= 0 and ends[0] < ends[1]:
+            between.setdefault((ends[0], ends[1]), []).append(arm)
+    for sides in between.values():
+        for p in sides:
+            for q in sides:
+                if p in mates and q ^ 1 in mates and q not in mates and p ^ 1 not in mates:
+                    _take_one_side(p, q, mates, cost)
+
+
+def _take_one_side(p: int, q: int, mates: dict[int, tuple[int, Joint]], cost: _PairCost) -> None:
+    """Arms p and q leave one junction and meet again; p goes on there, and q ^ 1 at the other end: mend that."""
+    before, after = mates[p][0], mates[q ^ 1][0]
+    along_p = cost.turn(p ^ 1, after) - cost.turn(q ^ 1, after)
+    along_q = cost.turn(q, before) - cost.turn(p, before)
+    old, new = (q ^ 1, p ^ 1) if along_p <= along_q else (p, q)
+    other, joint = mates.pop(old)
+    mates[new], mates[other] = (other, joint), (new, joint.reverse())
 
 
 def _by_key(keys: np.ndarray, values: np.ndarray) -> list[list[int]]:
@@ -201,7 +232,7 @@ class _PairCost:
 
     def choose(self, members: list[int]) -> list[tuple[int, int]]:
         """The best pair of a group of arms, and every further pair that is straight enough for a crossing."""
-        turns = {(a, b): self._turn(a, b) for i, a in enumerate(members) for b in members[i + 1 :]}
+        turns = {(a, b): self.turn(a, b) for i, a in enumerate(members) for b in members[i + 1 :]}
         chosen: list[tuple[int, int]] = []
         left = set(members)
         for a, b in sorted(turns, key=lambda pair: turns[pair] + self._reluctance(*pair)):
@@ -210,7 +241,7 @@ class _PairCost:
                 left -= {a, b}
         return chosen
 
-    def _turn(self, a: int, b: int) -> float:
+    def turn(self, a: int, b: int) -> float:
         bend = turn(self._near[a], self._away[a], self._near[b], self._away[b])
         return bend + WIDTH_TURN * abs(self._width[a] - self._width[b])
 
@@ -265,8 +296,9 @@ def bridge_gaps(closed: np.ndarray, arms: Arms, um_per_px: float) -> dict[int, i
     """Pairs of free ends inside the field that face each other over a short gap: {arm: other arm}."""
     free = np.flatnonzero((arms.junction < 0) & ~arms.leaves & ~np.repeat(closed, 2))
     limit = GAP_UM / um_per_px
-    point = arms.tip[free]
+    point, radius = arms.tip[free], arms.radius[free]
     apart = np.hypot(*(point[:, None] - point[None]).transpose(2, 0, 1))
+    apart -= radius[:, None] + radius[None]
     rows, columns = np.nonzero(np.triu(apart < limit, 1))
     near, away = arms.near.tolist(), arms.away.tolist()
     found = []
@@ -274,7 +306,7 @@ def bridge_gaps(closed: np.ndarray, arms: Arms, um_per_px: float) -> dict[int, i
         a, b = int(free[i]), int(free[j])
         bend = turn(near[a], away[a], near[b], away[b])
         if a // 2 != b // 2 and bend < GAP_TURN:
-            found.append((apart[i, j] * (1.0 + bend), a, b))
+            found.append((max(float(apart[i, j]), 1.0) * (1.0 + bend), a, b))
     mates: dict[int, int] = {}
     for _, a, b in sorted(found):
         if a not in mates and b not in mates:
