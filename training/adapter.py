@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 TARGETS = (
     r"joint_blocks\..*(qkv|proj|fc1|fc2|adaLN_modulation\.1)"
-    r"|context_embedder|y_embedder\.mlp\.\d|final_layer\.linear"
+    r"|context_embedder|y_embedder\.mlp\.[02]|final_layer\.linear"
 )
 
 
