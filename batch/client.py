@@ -196,9 +196,18 @@ class Client:
             prompt_id = await self._queue(graph)
             while True:
                 if await _next_is_end(socket, prompt_id, graph, on_progress):
-                    outputs = await self._history(prompt_id)
+                    outputs = await self._written_history(prompt_id)
                     if outputs is not None:
                         return outputs
+
+    async def _written_history(self, prompt_id: str) -> Outputs | None:
+        """The history, which the server writes a moment after it tells that a run is over."""
+        for _ in range(20):
+            outputs = await self._history(prompt_id)
+            if outputs is not None:
+                return outputs
+            await asyncio.sleep(0.05)
+        return None
 
 
 async def _next_is_end(
