@@ -7,16 +7,11 @@ from enum import Enum
 
 import numpy as np
 
+from .arms import TWIG_UM, measure_arms
+from .pairing import pair_arms
 from .skeleton import fill_small_holes, thin, trace_paths
 from .strands import CentreLine, build_chains, finish
-from .topology import (
-    TWIG_UM,
-    bridge_gaps,
-    measure_arms,
-    pair_arms,
-    prune_spurs,
-    string_together,
-)
+from .topology import bridge_gaps, prune_spurs, split_hairpins, string_together
 
 MAIN_UM = 100.0  # a main fibre is at least this long
 
@@ -76,11 +71,11 @@ def measure_graph(mask: np.ndarray, um_per_px: float, field: np.ndarray | None =
         return NerveGraph((), np.zeros((0, 2)))
     paths = trace_paths(skeleton)
     junction_radius = _at(half_width, paths.junctions)
-    paths = prune_spurs(paths, _at(half_width, paths.points), junction_radius)
+    paths = split_hairpins(prune_spurs(paths, _at(half_width, paths.points), junction_radius))
     radius = _at(half_width, paths.points)
     edge = _edge_distance(paths.points, mask.shape, field)
     arms = measure_arms(paths, radius, junction_radius, edge, um_per_px)
-    through = pair_arms(paths, arms, junction_radius, um_per_px)
+    through = pair_arms(paths, arms, junction_radius)
     gaps = bridge_gaps(paths.closed, arms, um_per_px)
     strands = string_together(paths.closed, through, gaps)
     chains = build_chains(paths, strands, arms, radius, junction_radius, edge)

@@ -9,11 +9,11 @@ from .biomarkers import NerveBiomarkers
 from .graph import Nerve, Role
 
 # Okabe and Ito 2008: colours that colour-blind readers can tell apart
-MAIN = (0.90, 0.30, 0.10)
-BRANCH = (0.35, 0.75, 1.00)
-OTHER = (0.80, 0.60, 0.85)
-BRANCH_POINT = (1.00, 0.92, 0.25)
-INK = (1.0, 1.0, 1.0)
+MAIN = (230, 75, 25)
+BRANCH = (86, 190, 255)
+OTHER = (204, 150, 215)
+BRANCH_POINT = (255, 235, 64)
+INK = (255, 255, 255)
 COLOURS = {Role.MAIN: MAIN, Role.BRANCH: BRANCH, Role.TWIG: OTHER, Role.FRAGMENT: OTHER}
 SHORT_SIDE = 768  # frames are enlarged by whole numbers to at least this, so that lines stay thin on nerves
 LEGEND_PX = 30
@@ -49,14 +49,14 @@ def draw_overlay(grey: np.ndarray, measured: NerveBiomarkers, um_per_px: float) 
     import cv2
 
     scale = max(1, -(-SHORT_SIDE // min(grey.shape)))
-    picture = np.repeat(np.clip(grey, 0.0, 1.0).astype(np.float32)[..., None], 3, axis=-1)
+    picture = np.repeat(np.round(255.0 * np.clip(grey, 0.0, 1.0)).astype(np.uint8)[..., None], 3, axis=-1)
     picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     per_um = scale / um_per_px
     for nerve in sorted(measured.graph.nerves, key=lambda nerve: nerve.role is Role.MAIN):
         _draw_nerve(picture, nerve, per_um, max(1, scale))
     for point in measured.graph.branch_points_um:
         _draw_point(picture, point * per_um, max(4, round(2.5 * scale)))
-    return np.concatenate([picture, _legend(picture.shape[1], measured)])
+    return np.concatenate([picture, _legend(picture.shape[1], measured)]) / np.float32(255.0)
 
 
 def _draw_nerve(picture: np.ndarray, nerve: Nerve, per_um: float, thickness: int) -> None:
@@ -71,7 +71,7 @@ def _draw_point(picture: np.ndarray, point: np.ndarray, radius: int) -> None:
 
     centre = tuple(_fixed(point).tolist())
     radius *= 2**SUBPIXEL_BITS
-    cv2.circle(picture, centre, radius, (0.0, 0.0, 0.0), 4, cv2.LINE_AA, SUBPIXEL_BITS)
+    cv2.circle(picture, centre, radius, (0, 0, 0), 4, cv2.LINE_AA, SUBPIXEL_BITS)
     cv2.circle(picture, centre, radius, BRANCH_POINT, 2, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
@@ -83,7 +83,7 @@ def _fixed(points: np.ndarray) -> np.ndarray:
 def _legend(width: int, measured: NerveBiomarkers) -> np.ndarray:
     import cv2
 
-    strip = np.zeros((LEGEND_PX, width, 3), dtype=np.float32)
+    strip = np.zeros((LEGEND_PX, width, 3), dtype=np.uint8)
     entries = (
         (MAIN, f"main {measured.main_fibres}"),
         (BRANCH, f"branches {measured.branches}"),

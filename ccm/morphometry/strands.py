@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .arms import Arms
 from .centreline import (
     OPEN_FACTOR,
     in_field,
@@ -17,7 +18,7 @@ from .centreline import (
     widths_from,
 )
 from .skeleton import PixelPaths
-from .topology import Arms, Strand
+from .topology import Strand, passing
 
 TANGENT_STEPS = 8  # the direction of an end is taken over this many points
 FOOT_FACTOR = (
@@ -31,7 +32,8 @@ class Chains:
 
     points [N,2], weights [N] (0 where a junction or an end distorts the skeleton), radius [N] and edge [N] (distance
     to the outline and to the edge of the field of view), offsets [C+1];
-    strand [C]: number of the strand; closed [C]: rings; ends [C,2]: the junction at each end, -1 for a free end.
+    strand [C]: number of the strand; closed [C]: rings; ends [C,2]: the junction at each end, -1 for a free end
+    and for one at a junction that no strand runs through.
     """
 
     points: np.ndarray
@@ -73,9 +75,11 @@ def build_chains(
     distorted = np.append(_distorted(paths, arms), np.ones(len(paths.junctions), dtype=bool))
     drop = distorted | np.append(edge_distance < radius + 1.0, distorted[count:])
     pixels = np.split(np.arange(count), paths.offsets[1:-1])
+    parents_at = passing(strands)
     rows, owners, ends = [], [], []
     for number, strand in enumerate(strands):
-        hangs = [-1, -1] if strand.ends is None else [int(arms.junction[arm]) for arm in strand.ends]
+        at = [int(arms.junction[arm]) for arm in strand.ends or ()]
+        hangs = [junction if junction in parents_at else -1 for junction in at] or [-1, -1]
         pieces = _pieces(strand, pixels, count)
         for place, piece in enumerate(pieces):
             rows.append(
@@ -154,10 +158,10 @@ def finish(
     free = (chains.ends < 0) & ~chains.closed[:, None]
     reach = reach_of_ends(line[ends[free]], outward[free], half_width[free], mask, field)
     new_ends[free] = line[ends[free]] + reach[:, None] * outward[free]
-    passing = _passing(strands)
+    parents_at = passing(strands)
     for chain, side in np.argwhere(chains.ends >= 0).tolist():
         junction = int(chains.ends[chain, side])
-        parent = passing[junction][0]
+        parent = parents_at[junction][0]
         first, after = np.searchsorted(chains.strand, [parent, parent + 1])
         pool = line[offsets[first] : offsets[after]]
         start, towards = line[ends[chain, side]], outward[chain, side]
@@ -254,16 +258,6 @@ def _smooth_all(chains: Chains, um_per_px: float) -> np.ndarray:
     rows = np.concatenate(order)
     offsets = np.append(0, np.cumsum([len(row) for row in order]))
     return smooth(chains.points[rows], chains.weights[rows], offsets, um_per_px)[np.concatenate(keep)]
-
-
-def _passing(strands: list[Strand]) -> dict[int, list[int]]:
-    """The strands that run through each junction."""
-    passing: dict[int, list[int]] = {}
-    for number, strand in enumerate(strands):
-        for joint in strand.joints:
-            for junction in joint.junctions if joint else ():
-                passing.setdefault(junction, []).append(number)
-    return passing
 
 
 def _foot(

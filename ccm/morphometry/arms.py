@@ -1,0 +1,103 @@
+"""Arms: the ends of pixel paths, with the directions and widths that tell which of them are one nerve.
+
+Arm number 2 * path is the path's first end, 2 * path + 1 its last. All lengths are in pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .skeleton import PixelPaths
+
+TWIG_UM = 15.0  # a shorter offshoot is no branch
+REACH_UM = 16.0  # the direction of an arm is taken over this length
+WIDTH_TURN = math.radians(25.0)  # a width ratio of e counts as much as this turn
+
+
+@dataclass(frozen=True)
+class Arms:
+    """Geometry of the 2 S arms of S paths."""
+
+    tip: np.ndarray  # [2S,2] the end itself (x, y)
+    near: np.ndarray  # [2S,2] a point beyond the pixels that the junction or the end distorts
+    away: np.ndarray  # [2S,2] direction away from the end, a unit vector
+    radius: np.ndarray  # [2S] half-width
+    skip: np.ndarray  # [2S] number of distorted pixels
+    junction: np.ndarray  # [2S] junction number, -1 for a free end
+    leaves: np.ndarray  # [2S] whether it is a free end at the edge of the field of view
+    twig: np.ndarray  # [2S] whether it is an end of a path of less than 15 um that ends inside the field
+
+
+def measure_arms(
+    paths: PixelPaths,
+    radius: np.ndarray,
+    junction_radius: np.ndarray,
+    edge_distance: np.ndarray,
+    um_per_px: float,
+) -> Arms:
+    """Points, directions and half-widths of all arms.
+
+    radius, edge_distance [N]: distance of a pixel to the mask's outline, and to the edge of the field of view.
+    """
+    lengths = np.repeat(np.diff(paths.offsets), 2)
+    junction = paths.ends.ravel()
+    held = junction >= 0
+    end = np.stack([paths.offsets[:-1], paths.offsets[1:] - 1], axis=1).ravel()
+    skip = radius[end].astype(int) + 1
+    skip[held] = (1.5 * junction_radius[junction[held]]).astype(int) + 1
+    near = np.minimum(skip, (lengths - 1) // 3)
+    far = np.minimum(near + max(10, round(REACH_UM / um_per_px)), lengths - 1)
+    inward = np.tile([1, -1], len(paths.ends))
+    start, stop = end + inward * near, end + inward * far
+    leaves = ~held & (edge_distance[end] <= radius[end] + 2.0)
+    inside = (~held & ~leaves).reshape(-1, 2).any(axis=1)
+    return Arms(
+        tip=paths.points[end],
+        near=paths.points[start],
+        away=_directions(paths, start, stop, junction),
+        radius=_mean_between(radius, start, stop),
+        skip=np.minimum(skip, lengths),
+        junction=junction,
+        leaves=leaves,
+        twig=np.repeat(inside, 2) & (lengths < TWIG_UM / um_per_px),
+    )
+
+
+def _directions(paths: PixelPaths, start: np.ndarray, stop: np.ndarray, junction: np.ndarray) -> np.ndarray:
+    """Unit vectors from pixel start to pixel stop; for a path of one pixel, from its junction to it."""
+    away = paths.points[stop] - paths.points[start]
+    single = (start == stop) & (junction >= 0)
+    away[single] = paths.points[start[single]] - paths.junctions[junction[single]]
+    return away / np.maximum(np.hypot(*away.T), 1e-9)[:, None]
+
+
+def _mean_between(values: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    total = np.append(0.0, np.cumsum(values))
+    low, high = np.minimum(start, stop), np.maximum(start, stop)
+    return (total[high + 1] - total[low]) / (high - low + 1)
+
+
+class Turns:
+    """How sharp the turn is from one arm into another, in radians."""
+
+    def __init__(self, arms: Arms) -> None:
+        self._near, self._away = arms.near.tolist(), arms.away.tolist()
+        self._width = np.log(np.maximum(arms.radius, 0.5)).tolist()
+
+    def bend(self, a: int, b: int) -> float:
+        """Total turn of the way in along arm a, over the chord between their near points, and out along arm b."""
+        (ax, ay), (bx, by) = self._near[a], self._near[b]
+        (ux, uy), (vx, vy) = self._away[a], self._away[b]
+        chord = math.atan2(by - ay, bx - ax)
+        return _angle(math.atan2(-uy, -ux) - chord) + _angle(math.atan2(vy, vx) - chord)
+
+    def cost(self, a: int, b: int) -> float:
+        """The bend, and what the change of width counts."""
+        return self.bend(a, b) + WIDTH_TURN * abs(self._width[a] - self._width[b])
+
+
+def _angle(difference: float) -> float:
+    return abs((difference + math.pi) % (2.0 * math.pi) - math.pi)
