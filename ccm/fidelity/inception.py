@@ -22,7 +22,7 @@ from ..errors import ExtractorError
 INPUT_PX = 299
 FEATURES = 2048
 SUFFIXES = frozenset({".pth", ".pt", ".safetensors"})
-UNUSED = ("fc.", "AuxLogits.")  # classifier heads; the features are taken before them
+COUNTER = "num_batches_tracked"  # of training; some files have it, none need it
 
 Kernel = int | tuple[int, int]
 Convolution = tuple[str, int, Kernel]  # name in the file, output channels, kernel size
@@ -190,11 +190,11 @@ class InceptionExtractor:
 
 def load_inception(path: Path) -> InceptionExtractor:
     """Read an Inception weights file; raises ExtractorError if it is unreadable or of another network."""
-    network = inception()
-    state = {name: value for name, value in _read(path).items() if not name.startswith(UNUSED)}
-    expected = {
-        name: value.shape for name, value in network.state_dict().items() if "num_batches" not in name
-    }
+    with torch.device("meta"):  # no memory and no time for weights that the file replaces
+        network = inception()
+    state = _read(path)
+    counters = {name: torch.tensor(0) for name in network.state_dict() if name.endswith(COUNTER)}
+    expected = {name: value.shape for name, value in network.state_dict().items() if name not in counters}
     wrong = [name for name, shape in expected.items() if name not in state or state[name].shape != shape]
     if wrong:
         raise ExtractorError(
@@ -202,7 +202,8 @@ def load_inception(path: Path) -> InceptionExtractor:
             f" are missing or of another shape, {wrong[0]} first",
             fix="use weights-inception-2015-12-05-6726825d.pth, which torch-fidelity publishes",
         )
-    network.load_state_dict({name: state[name] for name in expected}, strict=False)
+    weights = {name: state[name].float() for name in expected}
+    network.load_state_dict(counters | weights, assign=True)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return InceptionExtractor(network, f"Inception {path.name}", digest)
 

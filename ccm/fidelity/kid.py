@@ -27,7 +27,7 @@ class KIDResult:
     extractor: ExtractorId
 
 
-def kid(a: FeatureSet, b: FeatureSet, rng: np.random.Generator, resamples: int = 999) -> KIDResult:
+def kid(a: FeatureSet, b: FeatureSet, rng: np.random.Generator, permutations: int = 999) -> KIDResult:
     """Kernel distance of Binkowski et al. (2018): k(x, y) = (x . y / d + 1)^3, d features.
 
     Made for Inception's pooled features, which are non-negative and about 1 in size. Raises as `two_sample`
@@ -37,7 +37,7 @@ def kid(a: FeatureSet, b: FeatureSet, rng: np.random.Generator, resamples: int =
     kernel = cubic(np.concatenate([a.values, b.values]))
     own = np.diagonal(kernel)
     return KIDResult(
-        statistics=two_sample(a, b, kernel, rng, resamples),
+        statistics=two_sample(a, b, kernel, rng, permutations),
         largest_share=float(own.max() / own.sum()),
         n_a=len(a),
         n_b=len(b),

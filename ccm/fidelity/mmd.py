@@ -26,7 +26,7 @@ class MMDResult:
     extractor: ExtractorId
 
 
-def mmd(a: FeatureSet, b: FeatureSet, rng: np.random.Generator, resamples: int = 999) -> MMDResult:
+def mmd(a: FeatureSet, b: FeatureSet, rng: np.random.Generator, permutations: int = 999) -> MMDResult:
     """Unbiased MMD^2 of two feature sets (Gretton et al. 2012) under a mixture of Gaussian kernels.
 
     k(x, y) = mean over s of exp(-|x - y|^2 / (2 (s sigma)^2)), s = 1/2, 1, 2, where sigma is the median
@@ -43,7 +43,7 @@ def mmd(a: FeatureSet, b: FeatureSet, rng: np.random.Generator, resamples: int =
     squared = squared_distances(np.concatenate([a.values, b.values]))
     sigma = median_distance(squared)
     return MMDResult(
-        statistics=two_sample(a, b, gaussian_mixture(squared, sigma), rng, resamples),
+        statistics=two_sample(a, b, gaussian_mixture(squared, sigma), rng, permutations),
         kernel="mean of Gaussians, sigma = {} x the pooled median distance {:.4g}".format(
             ", ".join(f"{scale:g}" for scale in SCALES), sigma
         ),

@@ -31,7 +31,7 @@ def describe(report: FidelityReport) -> str:
 
 def _mmd(result: MMDResult, seed: int) -> str:
     found = result.statistics
-    interval = "not valid this close to zero or with fewer than 40 frames a side; go by p"
+    interval = "not valid this close to zero or below 40 frames a side; go by p"
     if found.interval is not None:
         interval = " to ".join(f"{1e3 * bound:.2f}" for bound in found.interval)
     verdict = "No difference shown, which does not show that there is none."
@@ -50,26 +50,28 @@ def _mmd(result: MMDResult, seed: int) -> str:
 def _frechet(result: FrechetResult, floor: FrechetFloor | None) -> str:
     lines = [f"Frechet distance: {result.distance:.4g} at N = {result.n_a} reference, {result.n_b} generated"]
     if floor is None:
-        lines.append("  floor: none; halving the reference set takes at least 4 of its frames")
+        lines.append("  floor: none, halving the reference set takes 4 of its frames")
+        lines.append("  Mostly sampling bias at so few frames.")
     else:
         lines += [
             f"  at {floor.n} frames a side, mean (range) over {floor.splits} random halvings:",
             f"    floor, reference against reference: {_spread(floor.real_real, floor.real_real_range)}",
             f"    generated against reference: {_spread(floor.real_generated, floor.real_generated_range)}",
-            f"  {_share(floor)}",
+            f"  {_judge(floor)}",
         ]
-    lines.append(
-        "  At a few hundred frames a Frechet distance is mostly sampling bias: compare it with its floor"
-    )
-    lines.append("  only, never with a distance from another N or another extractor.")
+    lines.append("  The bias depends on N and on the extractor: never compare across either.")
     return "\n".join(lines)
 
 
-def _share(floor: FrechetFloor) -> str:
-    if floor.real_generated <= floor.real_real:
+def _judge(floor: FrechetFloor) -> str:
+    lowest, highest = floor.real_real_range
+    if floor.real_generated < lowest:
         return "Generated frames score below the floor: copies or paired frames do that, better ones cannot."
+    if floor.real_generated <= highest:
+        return "Generated frames score within the range of the floor: nothing here but sampling bias."
     share = floor.real_real / floor.real_generated
-    return f"Reference against itself already scores {share:.0%} of that: sampling bias, not difference."
+    mostly = "Mostly sampling bias" if share > 0.5 else "Sampling bias"
+    return f"{mostly}: reference against itself already scores {share:.0%} of that."
 
 
 def _spread(mean: float, limits: tuple[float, float]) -> str:

@@ -37,13 +37,24 @@ def test_the_text_carries_n_extractor_p_floor_and_the_warning(rng) -> None:
     assert "16 of blocks (sha256 bbbbbbbbbbbb; none)" in text
     assert "permutation p = 0.001" in text and "The sets differ." in text
     assert "at 30 frames a side" in text and "floor, reference against reference" in text
-    assert "mostly sampling bias" in text and "Patients are unknown" in text
+    assert "never compare across either" in text and "Patients are unknown" in text
 
 
 def test_sets_of_one_distribution_are_not_called_equal(rng) -> None:
     text = describe(report(frames(rng, 60), frames(rng, 60)))
     assert "No difference shown, which does not show that there is none." in text
     assert "go by p" in text
+    assert "within the range of the floor: nothing here but sampling bias" in text
+
+
+def test_the_share_of_bias_is_the_floor_over_the_distance_at_equal_n(rng) -> None:
+    result = report(frames(rng, 60), frames(rng, 60, offset=0.02))
+    assert result.floor is not None
+    share = result.floor.real_real / result.floor.real_generated
+    assert share > 0.5
+    assert f"Mostly sampling bias: reference against itself already scores {share:.0%}" in describe(result)
+    far = report(frames(rng, 60), frames(rng, 60, offset=0.3))
+    assert "  Sampling bias: reference against itself" in describe(far)
 
 
 def test_the_json_holds_every_number_with_its_extractor(rng) -> None:
