@@ -19,6 +19,8 @@ class Canvas:
         shape = tuple(int(np.ceil(side / CELL_UM)) + 1 for side in reversed(size_um))
         self._owners = np.full(shape, FREE, np.int16)
         self._feet = np.zeros(shape, np.uint8)
+        self.feet: list[np.ndarray] = []  # of branches, and crossings
+        self.tips: list[np.ndarray] = []  # of nerves that end inside the frame
 
     def owners(self, points: np.ndarray) -> np.ndarray:
         """Return the nerve whose zone each point [...,2] lies in, FREE where none, OUTSIDE off the frame."""
@@ -53,8 +55,14 @@ class Canvas:
         import cv2
 
         centre = (round(float(point[0]) / CELL_UM), round(float(point[1]) / CELL_UM))
+        self.feet.append(point)
         cv2.circle(self._feet, centre, int(FOOT_CLEAR_UM / CELL_UM), 1, -1)
 
     def _cells(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         cells = (np.minimum(np.maximum(points, 0.0), self._limits) * (1 / CELL_UM)).astype(np.intp)
         return cells[..., 0], cells[..., 1]
+
+
+def gap_to(spots: list[np.ndarray], point: np.ndarray) -> float:
+    """Return the distance of a point [2] from the nearest of the spots, um; infinite where there are none."""
+    return min((float(np.hypot(*(point - spot))) for spot in spots), default=np.inf)

@@ -67,7 +67,7 @@ def sample_targets(cohort: Cohort, rng: np.random.Generator) -> TreeTargets:
     mains = round(draw(reference.cnfd_per_mm2, 0.7) * area)
     mains = int(np.clip(mains, max(1, np.ceil((cnfl - 12) / 4)), max(1, min(8, length // 190))))
     feet = round(draw(reference.cnbd_per_mm2, 0.5) * area)
-    fewest, most = np.ceil(max(0.0, length - 330 * mains) / 260), (length - 150 * mains) // 70
+    fewest, most = np.ceil(max(0.0, length - 340 * mains) / 180), (length - 150 * mains) // 70
     feet = int(np.clip(feet, fewest, max(fewest, most)))
     return TreeTargets(cnfl, mains / area, feet / area, max(0.5, draw(reference.tortuosity_um, -0.3)))
 
