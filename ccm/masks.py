@@ -142,7 +142,7 @@ def _drop_specks(lines: np.ndarray) -> np.ndarray:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(lines.astype(np.uint8), connectivity=8)
     large = stats[:, cv2.CC_STAT_AREA] * (FIELD_UM / len(lines)) ** 2 >= SPECK_UM2
     large[0] = False
-    return large[labels]
+    return large[np.asarray(labels, np.intp)]
 
 
 def trace_lines(mask: np.ndarray) -> list[np.ndarray]:
