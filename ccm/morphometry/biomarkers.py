@@ -12,7 +12,7 @@ from .graph import Nerve, NerveGraph, Role, measure_graph
 from .skeleton import as_nerve_mask
 
 STEEPEST = 0.5  # cosine of the steepest angle to its chord (60 degrees) at which a nerve is a function of x
-BOXES_UM = (6.25, 12.5, 25.0, 50.0, 100.0)
+BOXES_UM = (6.25, 12.5, 25.0, 50.0, 100.0)  # each twice the one before
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,21 @@ def _mean(values: list[float]) -> float:
 
 def mean_width_um(graph: NerveGraph) -> float:
     """Mean width in um of all nerves, weighted by length; NaN without nerves."""
-    weight = total = 0.0
-    for nerve in graph.nerves:
-        for points, widths in zip(nerve.pieces_um, nerve.widths_um, strict=True):
-            steps = np.hypot(*np.diff(points, axis=0).T)
-            weight += float(steps.sum())
-            total += float((steps * (widths[1:] + widths[:-1])).sum() / 2.0)
-    return total / weight if weight > 0 else float("nan")
+    pieces = [piece for nerve in graph.nerves for piece in nerve.pieces_um]
+    if not pieces:
+        return float("nan")
+    steps = np.hypot(*np.diff(np.concatenate(pieces), axis=0).T)
+    steps[~_within(pieces)] = 0.0
+    widths = np.concatenate([width for nerve in graph.nerves for width in nerve.widths_um])
+    total = float(steps.sum())
+    return float(steps @ (widths[1:] + widths[:-1])) / (2.0 * total) if total > 0 else float("nan")
+
+
+def _within(pieces: list[np.ndarray]) -> np.ndarray:
+    """Which steps of the concatenated pieces lie within a piece."""
+    within = np.ones(sum(map(len, pieces)) - 1, dtype=bool)
+    within[np.cumsum([len(piece) for piece in pieces])[:-1] - 1] = False
+    return within
 
 
 def tortuosity_coefficient(nerve: Nerve) -> float:
@@ -146,9 +154,12 @@ def box_counting_dimension(graph: NerveGraph) -> float:
     pieces = [piece for nerve in graph.nerves for piece in nerve.pieces_um if nerve.length_um > 0]
     if not pieces:
         return float("nan")
-    points = np.concatenate([p for piece in pieces for p in (piece, 0.5 * (piece[1:] + piece[:-1]))])
+    points = np.concatenate(pieces)
+    points = np.concatenate([points, 0.5 * (points[1:] + points[:-1])[_within(pieces)]])
+    boxes = np.floor(points / BOXES_UM[0]).astype(np.int64)
     counts = []
-    for side in BOXES_UM:
-        column, row = np.floor(points / side).astype(np.int64).T
-        counts.append(len(np.unique(row * 2**32 + column)))
+    for _ in BOXES_UM:
+        code = np.unique(boxes[:, 1] * 2**32 + boxes[:, 0])
+        counts.append(len(code))
+        boxes = np.stack([code % 2**32, code // 2**32], axis=1) // 2  # the next boxes are twice as large
     return float(-np.polyfit(np.log(BOXES_UM), np.log(counts), 1)[0])

@@ -90,6 +90,8 @@ def sample(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     import cv2
 
     size = x.size
+    if size == 0:
+        return np.zeros(x.shape, dtype=np.float32)
     maps = np.full((2, -(-size // MAP_COLUMNS), MAP_COLUMNS), -1.0, dtype=np.float32)
     maps.reshape(2, -1)[0, :size] = x.ravel() - 0.5
     maps.reshape(2, -1)[1, :size] = y.ravel() - 0.5
