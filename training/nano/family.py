@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...ccm.cohorts import Cohort, clinical_prompt
@@ -190,7 +191,9 @@ def _train_adapter(shop: Workshop, kind: Literal["wdlora", "lora"]) -> None:
     texts = [clinical_prompt(cohort) for cohort in Cohort] + [cohort.value for cohort in Cohort] + [""]
     captions = torch.arange(len(pairs)) % len(Cohort)
     captions[len(pairs) // 2 :] += len(Cohort)
-    data = AdapterData(_project(projection, pairs.frames), _project(projection, pairs.masks), captions)
+    nerves = torch.cat([F.avg_pool2d(_grey(chunk)[:, None], 8)[:, 0] for chunk in _chunks(pairs.nerves)])
+    latents, hints = _project(projection, pairs.frames), _project(projection, pairs.masks)
+    data = AdapterData(latents, hints, nerves, captions)
     model, control, clip = load_nano(shop.out)
     encoded = [clip.encode_from_tokens(clip.tokenize(text), return_pooled=True) for text in texts]
     prompts = Prompts(*(torch.cat(part).detach() for part in zip(*encoded, strict=True)))
@@ -218,8 +221,11 @@ def _grey(frames: np.ndarray) -> Tensor:
 
 def _project(projection: autoencoder.Projection, frames: np.ndarray) -> Tensor:
     """Latents fp16 [N,16,48,48] of frames uint8 [N,H,W]."""
-    chunks = (_grey(frames[i : i + 64]) for i in range(0, len(frames), 64))
-    return torch.cat([projection.encode(chunk).half() for chunk in chunks])
+    return torch.cat([projection.encode(_grey(chunk)).half() for chunk in _chunks(frames)])
+
+
+def _chunks(frames: np.ndarray, size: int = 64) -> Iterator[np.ndarray]:
+    return (frames[i : i + size] for i in range(0, len(frames), size))
 
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
