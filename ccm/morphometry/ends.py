@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .centreline import STEP_PX, reach_of_ends, sample
+from .centreline import reach_of_ends
 from .chains import Chains
 from .topology import Strand, passing
 
@@ -56,7 +56,6 @@ def finish(
     junction_radius: np.ndarray,
     mask: np.ndarray,
     field: np.ndarray | None,
-    um_per_px: float,
 ) -> CentreLines:
     """Lead smooth lines [N,2] on to where the nerves end: free ends outwards, offshoots to their parents.
 
@@ -69,10 +68,6 @@ def finish(
     tips, outward, half_width = line[ends.point[free]], ends.outward[free], ends.half_width[free]
     reach = reach_of_ends(tips, outward, half_width, mask, field)
     new_ends[free] = tips + reach[:, None] * outward
-    over_gap = _across_gap(
-        tips + (reach + half_width)[:, None] * outward, outward, mask, FOOT_GAP_UM / um_per_px
-    )
-    parents[free] = _strand_at(over_gap, np.argwhere(free)[:, 0], chains, line, widths)
     run_through = passing(strands)
     for chain, side in np.argwhere(chains.ends >= 0).tolist():
         junction = int(chains.ends[chain, side])
@@ -94,32 +89,6 @@ def _measure_ends(line: np.ndarray, offsets: np.ndarray, widths: np.ndarray) -> 
     window = point[..., None] + inward[:, None] * np.arange(TANGENT_STEPS)
     window = np.clip(window, first[:, None, None], last[:, None, None])
     return Ends(point, outward, 0.5 * np.median(widths[window], axis=-1))
-
-
-def _across_gap(tips: np.ndarray, outward: np.ndarray, mask: np.ndarray, gap: float) -> np.ndarray:
-    """Where the rays [E] from the tips of nerves [E,2] meet nerve again within `gap` pixels; NaN where they do not."""
-    steps = np.arange(STEP_PX, gap + 2 * STEP_PX, STEP_PX)
-    ray = tips[:, None] + steps[:, None] * outward[:, None]
-    nerve = sample(mask, ray[..., 0], ray[..., 1]) > 0.5
-    again = nerve & np.logical_or.accumulate(~nerve, axis=1)
-    outside = (ray < 0).any(axis=2) | (ray[..., 0] > mask.shape[1]) | (ray[..., 1] > mask.shape[0])
-    again &= ~np.logical_or.accumulate(outside, axis=1)
-    hit = again.any(axis=1)
-    return np.where(hit[:, None], ray[np.arange(len(ray)), again.argmax(axis=1)], np.nan)
-
-
-def _strand_at(
-    hits: np.ndarray, chain: np.ndarray, chains: Chains, line: np.ndarray, widths: np.ndarray
-) -> np.ndarray:
-    """The strand [E] in whose body each point of hits [E,2] lies; -1 for NaN and for the strand of its own chain [E]."""
-    found = np.full(len(hits), -1)
-    owner = chains.strand[chains.chain_of_points()]
-    for number in np.flatnonzero(~np.isnan(hits[:, 0])).tolist():
-        clear = np.hypot(*(line - hits[number]).T) - 0.5 * widths
-        nearest = int(clear.argmin())
-        if clear[nearest] < 1.5 and owner[nearest] != chains.strand[chain[number]]:
-            found[number] = owner[nearest]
-    return found
 
 
 def _foot(

@@ -84,7 +84,7 @@ def measure_graph(mask: np.ndarray, um_per_px: float, field: np.ndarray | None =
     seen = None if field is None else field.astype(np.float32)
     nerve = mask.astype(np.float32)
     chains, line, widths = refine(chains, nerve, seen, um_per_px)
-    lines = finish(chains, line, widths, strands, paths.junctions, junction_radius, nerve, seen, um_per_px)
+    lines = finish(chains, line, widths, strands, paths.junctions, junction_radius, nerve, seen)
     return _as_graph(lines, um_per_px)
 
 
