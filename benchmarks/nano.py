@@ -114,7 +114,7 @@ def frame_graph(number: int, cohort: Cohort, steps: int) -> Graph:
     control |= {"strength": 1.0, "start": 0.0, "end": 1.0}
     sample = {"model": ["adapter", 0], "positive": ["control", 0], "negative": ["control", 1]}
     sample |= {"latent_image": ["latent", 0], "seed": FIRST_SEED + number, "steps": steps, "cfg": CFG}
-    sample |= {"sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}
+    sample |= {"sampler_name": "dpmpp_2m", "scheduler": "simple", "denoise": 1.0}
     adapter = {"model": ["nano", 0], "adapter": "embedded: wdlora", "strength": 1.0}
     prompt = {"cohort": cohort.value, "clip": ["nano", 1], "modifiers": ""}
     size = {"width": 384, "height": 384, "batch_size": 1}

@@ -57,12 +57,14 @@ def draw_sheet(sheet: Sheet) -> Image:
 
 
 def _place_pictures(picture: Image, pen: ImageDraw, rows: Sequence[Row], top: int) -> None:
+    from PIL import ImageOps
+
     for index, row in enumerate(rows):
         y = top + index * (TILE + GAP)
         _write(pen, MARGIN, y + TILE // 2 - TEXT_SIZE, row.name)
         for number, tile in enumerate(image for group in row.pictures for image in group):
             x = MARGIN + LABEL + number * (TILE + GAP)
-            picture.paste(tile.convert("RGB").resize((TILE, TILE)), (x, y))
+            picture.paste(ImageOps.pad(tile.convert("RGB"), (TILE, TILE), color=PAPER), (x, y))
             if index == 0:
                 _write(pen, x, top - LINE, COLUMNS[number % len(COLUMNS)], colour=FAINT)
 

@@ -119,9 +119,7 @@ def _as_csv(records: list[dict[str, Any]]) -> str:
 
 
 def _sheet(groups: list[Group], fidelity: dict[str, Any]) -> Sheet:
-    rows = [
-        Row(g.name, list(zip(*(map(_open, g.pictures[kind]) for kind in KINDS), strict=True))) for g in groups
-    ]
+    rows = [Row(group.name, _triples(group)) for group in groups]
     heading = ["mean of frames", *(title for title, _ in COLUMNS.values())]
     table = [heading]
     for group in groups:
@@ -150,6 +148,16 @@ def _footer(fidelity: dict[str, Any]) -> list[str]:
         f"Frechet distance {frechet['distance']:.3g}.",
         "So few frames show that the measurement works, not how good the generator is.",
     ]
+
+
+def _triples(group: Group) -> list[tuple[Image, ...]]:
+    """Mask, frame and overlay of each frame; the overlay's legend is cut off."""
+    masks, frames, overlays = ([_open(content) for content in group.pictures[kind]] for kind in KINDS)
+    triples = []
+    for mask, frame, overlay in zip(masks, frames, overlays, strict=True):
+        height = round(overlay.width * frame.height / frame.width)
+        triples.append((mask, frame, overlay.crop((0, 0, overlay.width, height))))
+    return triples
 
 
 def _open(content: bytes) -> Image:
