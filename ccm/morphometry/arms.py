@@ -28,41 +28,52 @@ class Arms:
     skip: np.ndarray  # [2S] number of distorted pixels
     junction: np.ndarray  # [2S] junction number, -1 for a free end
     leaves: np.ndarray  # [2S] whether it is a free end at the edge of the field of view
-    twig: np.ndarray  # [2S] whether it is an end of a path of less than 15 um that ends inside the field
+    stub_um: np.ndarray  # [2S] length of its path if that ends inside the field, else infinite
+
+
+def distorted_counts(paths: PixelPaths, radius: np.ndarray, junction_radius: np.ndarray) -> np.ndarray:
+    """How many pixels at each arm [2S] lie in the reach of its junction, or in the cap of its free end.
+
+    radius [N], junction_radius [J]: distance to the outline.
+    """
+    junction = paths.ends.ravel()
+    held = junction >= 0
+    skip = radius[_tips(paths)].astype(int) + 1
+    skip[held] = (1.5 * junction_radius[junction[held]]).astype(int) + 1
+    skip[np.repeat(paths.closed, 2)] = 0
+    return np.minimum(skip, np.repeat(np.diff(paths.offsets), 2))
+
+
+def _tips(paths: PixelPaths) -> np.ndarray:
+    return np.stack([paths.offsets[:-1], paths.offsets[1:] - 1], axis=1).ravel()
 
 
 def measure_arms(
-    paths: PixelPaths,
-    radius: np.ndarray,
-    junction_radius: np.ndarray,
-    edge_distance: np.ndarray,
-    um_per_px: float,
+    paths: PixelPaths, half_width: np.ndarray, edge_distance: np.ndarray, skip: np.ndarray, um_per_px: float
 ) -> Arms:
-    """Points, directions and half-widths of all arms.
+    """Points, directions and half-widths of all arms of paths with refined points.
 
-    radius, edge_distance [N]: distance of a pixel to the mask's outline, and to the edge of the field of view.
+    half_width, edge_distance [N]: half the width of the nerve, and the distance from the edge of the field of view.
+    skip [2S]: number of distorted pixels.
     """
     lengths = np.repeat(np.diff(paths.offsets), 2)
     junction = paths.ends.ravel()
-    held = junction >= 0
-    end = np.stack([paths.offsets[:-1], paths.offsets[1:] - 1], axis=1).ravel()
-    skip = radius[end].astype(int) + 1
-    skip[held] = (1.5 * junction_radius[junction[held]]).astype(int) + 1
+    end, inward = _tips(paths), np.tile([1, -1], len(paths.ends))
     near = np.minimum(skip, (lengths - 1) // 3)
     far = np.minimum(near + max(10, round(REACH_UM / um_per_px)), lengths - 1)
-    inward = np.tile([1, -1], len(paths.ends))
     start, stop = end + inward * near, end + inward * far
-    leaves = ~held & (edge_distance[end] <= radius[end] + 2.0)
-    inside = (~held & ~leaves).reshape(-1, 2).any(axis=1)
+    radius = _mean_between(half_width, start, stop)
+    leaves = (junction < 0) & (edge_distance[end] <= radius + 2.0)
+    inside = ((junction < 0) & ~leaves).reshape(-1, 2).any(axis=1)
     return Arms(
         tip=paths.points[end],
         near=paths.points[start],
         away=_directions(paths, start, stop, junction),
-        radius=_mean_between(radius, start, stop),
-        skip=np.minimum(skip, lengths),
+        radius=radius,
+        skip=skip,
         junction=junction,
         leaves=leaves,
-        twig=np.repeat(inside, 2) & (lengths < TWIG_UM / um_per_px),
+        stub_um=np.where(np.repeat(inside, 2), lengths * um_per_px, np.inf),
     )
 
 

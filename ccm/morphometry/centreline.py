@@ -12,31 +12,52 @@ MAP_COLUMNS = 1024  # OpenCV maps hold at most 32767 rows and columns
 STEP_PX = 0.5  # sampling step of the searches for a nerve's end and for its outline
 
 
-def smooth(chains: np.ndarray, weights: np.ndarray, offsets: np.ndarray, um_per_px: float) -> np.ndarray:
+def smooth(
+    points: np.ndarray, weights: np.ndarray, offsets: np.ndarray, closed: np.ndarray, um_per_px: float
+) -> np.ndarray:
     """Smoothing splines through all chains of points at once, [N,2].
 
-    chains: [N,2] points, chain after chain; weights: [N], 0 where a point must not pull; offsets: [C+1].
+    points: [N,2], chain after chain. weights: [N], 0 where a point must not pull. offsets: [C+1]. closed: [C], rings,
+    which are run over three times, so that they have no ends.
+    """
+    if not closed.any():
+        return _smooth_open(points, weights, offsets, um_per_px)
+    order, keep = [], []
+    for start, length, ring in zip(offsets, np.diff(offsets), closed, strict=False):
+        laps = np.arange(-length, 2 * length) if ring else np.arange(length)
+        order.append(start + laps % length)
+        keep.append((laps >= 0) & (laps < length))
+    rows = np.concatenate(order)
+    seams = np.append(0, np.cumsum([len(row) for row in order]))
+    return _smooth_open(points[rows], weights[rows], seams, um_per_px)[np.concatenate(keep)]
+
+
+def _smooth_open(
+    points: np.ndarray, weights: np.ndarray, offsets: np.ndarray, um_per_px: float
+) -> np.ndarray:
+    """Smoothing splines through open chains.
+
     Whittaker 1923 with third differences: minimise sum w |z - y|^2 + lambda sum |D^3 z|^2, chain by chain. The
     filter's gain is 1 / (1 + lambda k^6), half at the wavelength 2 pi lambda^(1/6). Third differences leave
     parabolas alone, so ends and bends do not shrink.
     """
     from scipy.linalg import solveh_banded
 
-    if len(chains) < 4:
-        return chains.copy()
+    if len(points) < 4:
+        return points.copy()
     wavelength = max(SMOOTH_PX, SMOOTH_UM / um_per_px)
-    penalty = np.full(len(chains) - 3, (wavelength / (2.0 * np.pi)) ** 6)
+    penalty = np.full(len(points) - 3, (wavelength / (2.0 * np.pi)) ** 6)
     for back in (1, 2, 3):  # no difference reaches over the end of a chain
         seam = offsets[1:-1] - back
         penalty[seam[(seam >= 0) & (seam < len(penalty))]] = 0.0
     weights = np.maximum(weights, 1e-3)
-    bands = np.zeros((4, len(chains)))
+    bands = np.zeros((4, len(points)))
     bands[3] = weights
     difference = (-1.0, 3.0, -3.0, 1.0)
     for a in range(4):
         for b in range(a, 4):
             bands[3 - (b - a), b : b + len(penalty)] += difference[a] * difference[b] * penalty
-    return solveh_banded(bands, weights[:, None] * chains, check_finite=False)
+    return solveh_banded(bands, weights[:, None] * points, check_finite=False)
 
 
 def reach_of_ends(

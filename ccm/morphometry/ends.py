@@ -50,7 +50,6 @@ class Ends:
 def finish(
     chains: Chains,
     line: np.ndarray,
-    widths: np.ndarray,
     strands: list[Strand],
     junctions: np.ndarray,
     junction_radius: np.ndarray,
@@ -61,7 +60,7 @@ def finish(
 
     junctions [J,2] have the half-widths junction_radius [J]; mask, field: float32 [H,W], 1 inside.
     """
-    ends = _measure_ends(line, chains.offsets, widths)
+    ends = _measure_ends(line, chains.offsets, chains.widths)
     new_ends = np.full((len(chains.strand), 2, 2), np.nan)
     parents = np.full((len(chains.strand), 2), -1)
     free = (chains.ends < 0) & ~chains.closed[:, None]
@@ -76,8 +75,8 @@ def finish(
         pool = line[chains.offsets[first] : chains.offsets[after]]
         start, towards = line[ends.point[chain, side]], ends.outward[chain, side]
         new_ends[chain, side] = _foot(start, towards, pool, junctions[junction], junction_radius[junction])
-    points, across, offsets = _assemble(chains, line, widths, ends, new_ends)
-    return CentreLines(points, across, offsets, chains.strand, chains.closed, parents)
+    points, widths, offsets = _assemble(chains, line, ends, new_ends)
+    return CentreLines(points, widths, offsets, chains.strand, chains.closed, parents)
 
 
 def _measure_ends(line: np.ndarray, offsets: np.ndarray, widths: np.ndarray) -> Ends:
@@ -111,7 +110,7 @@ def _foot(
 
 
 def _assemble(
-    chains: Chains, line: np.ndarray, widths: np.ndarray, ends: Ends, new_ends: np.ndarray
+    chains: Chains, line: np.ndarray, ends: Ends, new_ends: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lines with their new ends [C,2,2] (NaN: none): points [M,2], widths [M], offsets [C+1].
 
@@ -133,7 +132,7 @@ def _assemble(
     offsets = np.append(0, np.cumsum(counts))
     source = np.arange(offsets[-1]) - np.repeat(offsets[:-1] + has[:, 0] - first, counts)
     source = np.clip(source, np.repeat(first, counts), np.repeat(last, counts))
-    points, across = line[source], widths[source]
+    points, widths = line[source], chains.widths[source]
     points[offsets[:-1][has[:, 0]]] = new_ends[has[:, 0], 0]
     points[offsets[1:][has[:, 1]] - 1] = new_ends[has[:, 1], 1]
-    return points, across, offsets
+    return points, widths, offsets

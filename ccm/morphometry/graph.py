@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 
-from .arms import TWIG_UM, measure_arms
-from .chains import build_chains, refine
+from .arms import TWIG_UM, distorted_counts, measure_arms
+from .centreline import in_field, smooth
+from .chains import build_chains
 from .ends import CentreLines, finish
+from .orientation import Orientation
 from .pairing import pair_arms
+from .refine import clear_pixels, refine
 from .skeleton import fill_small_holes, thin, trace_paths
 from .topology import bridge_gaps, prune_spurs, split_hairpins, string_together
 
@@ -62,6 +65,19 @@ def measure_graph(mask: np.ndarray, um_per_px: float, field: np.ndarray | None =
 
     The mask must be False outside of the field.
     """
+    orientation = Orientation.of(mask)
+    standing = _measure_standing(
+        orientation.apply(mask), um_per_px, None if field is None else orientation.apply(field)
+    )
+    size = (mask.shape[1] * um_per_px, mask.shape[0] * um_per_px)
+    nerves = tuple(
+        replace(nerve, pieces_um=tuple(orientation.undo(piece, size) for piece in nerve.pieces_um))
+        for nerve in standing.nerves
+    )
+    return NerveGraph(nerves, orientation.undo(standing.branch_points_um, size))
+
+
+def _measure_standing(mask: np.ndarray, um_per_px: float, field: np.ndarray | None) -> NerveGraph:
     import cv2
 
     mask = fill_small_holes(mask, um_per_px)
@@ -77,15 +93,18 @@ def measure_graph(mask: np.ndarray, um_per_px: float, field: np.ndarray | None =
         return NerveGraph((), np.zeros((0, 2)))
     radius = _at(half_width, paths.points)
     edge = _edge_distance(paths.points, mask.shape, field)
-    arms = measure_arms(paths, radius, junction_radius, edge, um_per_px)
+    skip = distorted_counts(paths, radius, junction_radius)
+    clear = clear_pixels(paths, skip, radius, edge)
+    nerve = mask.astype(np.float32)
+    seen = None if field is None else field.astype(np.float32)
+    paths, widths = refine(paths, clear, radius, edge, nerve, seen, um_per_px)
+    arms = measure_arms(paths, 0.5 * widths, edge, skip, um_per_px)
     through, gaps = pair_arms(paths, arms, junction_radius), bridge_gaps(paths.closed, arms, um_per_px)
     strands = string_together(paths.closed, through, gaps)
-    chains = build_chains(paths, strands, arms, radius, junction_radius, edge)
-    seen = None if field is None else field.astype(np.float32)
-    nerve = mask.astype(np.float32)
-    chains, line, widths = refine(chains, nerve, seen, um_per_px)
-    lines = finish(chains, line, widths, strands, paths.junctions, junction_radius, nerve, seen)
-    return _as_graph(lines, um_per_px)
+    inside = in_field(paths.points, mask.shape, seen)
+    chains = build_chains(paths, strands, arms, clear, widths, inside)
+    line = smooth(chains.points, chains.weights, chains.offsets, chains.closed, um_per_px)
+    return _as_graph(finish(chains, line, strands, paths.junctions, junction_radius, nerve, seen), um_per_px)
 
 
 def _at(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -145,14 +164,13 @@ def _blobs(lines: CentreLines, length: np.ndarray, owner: np.ndarray) -> np.ndar
 
 
 def _branch_points(nerves: tuple[Nerve, ...]) -> np.ndarray:
-    """Points [B,2] in um at which branches leave or join main fibres."""
+    """Points [B,2] in um at which branches and main fibres meet."""
+    kinds = {Role.BRANCH, Role.MAIN}
     feet = [
         nerve.pieces_um[-side][-side]
         for nerve in nerves
         for side in (0, 1)
-        if nerve.role is Role.BRANCH
-        and nerve.parents[side] >= 0
-        and nerves[nerve.parents[side]].role is Role.MAIN
+        if nerve.parents[side] >= 0 and {nerve.role, nerves[nerve.parents[side]].role} == kinds
     ]
     return np.array(feet, dtype=float).reshape(-1, 2)
 
@@ -160,22 +178,29 @@ def _branch_points(nerves: tuple[Nerve, ...]) -> np.ndarray:
 def assign_roles(lengths_um: list[float], parents: list[tuple[int, int]], closed: list[bool]) -> list[Role]:
     """The role of each nerve from its length, the nerves it leaves or joins (-1: none), and if it is a ring.
 
-    Where nerves leave each other in a circle, the longest of them is their origin.
+    A nerve long enough for a main fibre does not leave a fragment that is too short for one: there, the fragment is
+    the offshoot. Where nerves leave each other in a circle, the longest of them is their origin.
     """
     others = [{p for p in pair if p >= 0} - {n} for n, pair in enumerate(parents)]
-    origins = {n for n, met in enumerate(others) if not met}
+    fragment = [not met and lengths_um[n] < MAIN_UM for n, met in enumerate(others)]
+    leaves: list[set[int]] = [set() for _ in others]
+    for n, met in enumerate(others):
+        for other in met:
+            child, parent = (other, n) if fragment[other] and lengths_um[n] >= MAIN_UM else (n, other)
+            leaves[child].add(parent)
+    origins = {n for n, met in enumerate(leaves) if not met}
     reached: set[int] = set()
     frontier = set(origins)
     while True:
         while frontier:
             reached |= frontier
-            frontier = {n for n, met in enumerate(others) if n not in reached and met & frontier}
-        rest = [n for n in range(len(others)) if n not in reached]
+            frontier = {n for n, met in enumerate(leaves) if n not in reached and met & frontier}
+        rest = [n for n in range(len(leaves)) if n not in reached]
         if not rest:
             break
         frontier = {max(rest, key=lambda n: lengths_um[n])}
         origins |= frontier
-    return [_role(lengths_um[n], n in origins, closed[n]) for n in range(len(others))]
+    return [_role(lengths_um[n], n in origins, closed[n]) for n in range(len(leaves))]
 
 
 def _role(length_um: float, is_origin: bool, closed: bool) -> Role:

@@ -16,7 +16,8 @@ LINK_PX = 6.0  # and the pixel grid adds to it
 DETOUR = 1.2  # a nerve does not take a way through a group that is so much longer than the straight one
 CROSSING_TURN = math.radians(35.0)  # a nerve turns less than this where it crosses another
 SHARPEST_TURN = math.radians(110.0)  # and never more than this at a junction
-TWIG_TURN = math.radians(120.0)  # a twig continues a nerve only where nothing else does
+STUB_TURN = math.radians(120.0)  # a stub that soon ends continues a nerve only where nothing else does:
+STUB_UM = 12.0  # it counts as so much turn, less a factor of e for every 12 um of its length
 
 Link = tuple[int, bool]  # a path, and whether it is run backwards
 
@@ -68,7 +69,9 @@ def _pair(members: list[int], arms: Arms, turns: Turns, routes: _Routes, mates: 
                 ways[a, b] = joint
     cost = {(a, b): turns.cost(a, b) for a, b in ways}
     limit = SHARPEST_TURN
-    for a, b in sorted(cost, key=lambda pair: cost[pair] + TWIG_TURN * float(arms.twig[list(pair)].sum())):
+    stub = STUB_TURN * np.exp(-arms.stub_um[members] / STUB_UM)
+    reluctance = dict(zip(members, stub.tolist(), strict=True))
+    for a, b in sorted(cost, key=lambda pair: cost[pair] + sum(map(reluctance.__getitem__, pair))):
         if a not in mates and b not in mates and (cost[a, b] < limit or a // 2 == b // 2):
             mates[a], mates[b] = (b, ways[a, b]), (a, ways[a, b].reverse())
             limit = CROSSING_TURN
