@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -26,7 +25,8 @@ from .paths import ROOT, STATE
 
 LINK = "ComfyUI-CCM"  # the pack's name inside the host, whatever its folder is called
 READY_SECONDS = 300
-STOP_SECONDS = 15
+GRACE_SECONDS = 10.0
+GUARD = Path(__file__).with_name("guard.py")
 TAIL_LINES = 30
 
 
@@ -58,11 +58,12 @@ def running(comfy: Path, base: Path = STATE, port: int | None = None) -> Iterato
     command = start_command(comfy, base, temp, port)
     with open(log, "wb") as sink:
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-I", str(GUARD), str(GRACE_SECONDS), *command],
             cwd=comfy,
+            stdin=subprocess.PIPE,
             stdout=sink,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a process group of its own, so that all of it can be stopped
+            start_new_session=True,  # a process group of its own: Ctrl-C is for us only
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )
     server = Server(f"http://127.0.0.1:{port}", base, log, process)
@@ -169,24 +170,7 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End the server and every process it started: first politely, after 15 s by force."""
-    if process.poll() is None:
-        _signal_group(process, polite=True)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            _signal_group(process, polite=False)
-            process.wait()
-
-
-def _signal_group(process: subprocess.Popen[bytes], *, polite: bool) -> None:
-    if sys.platform == "win32":
-        if polite:
-            process.send_signal(signal.CTRL_BREAK_EVENT)
-        else:
-            subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True)
-        return
-    try:
-        os.killpg(process.pid, signal.SIGTERM if polite else signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    """End the server and everything it started: politely, and after GRACE_SECONDS by force. See guard.py."""
+    assert process.stdin is not None
+    process.stdin.close()
+    process.wait()

@@ -25,6 +25,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
 """
+STARTER = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import conftest
+from ccm_pack.host import server
+server.has_gpu = lambda: False
+with server.running(Path({comfy!r}), Path({base!r})) as running:
+    print(running.process.pid, flush=True)
+    time.sleep(600)
+"""
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 
 
@@ -64,7 +75,7 @@ def test_a_server_that_ends_early_shows_the_end_of_its_log(tmp_path: Path) -> No
 def test_the_server_and_its_children_are_gone_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: str
 ) -> None:
-    monkeypatch.setattr(server, "STOP_SECONDS", 1)
+    monkeypatch.setattr(server, "GRACE_SECONDS", 1.0)
     comfy = make_comfy(tmp_path / "comfy", ANSWERING.format(extra=extra))
     with pytest.raises(ZeroDivisionError), server.running(comfy, tmp_path / "base") as running:
         assert running.is_alive()
@@ -73,6 +84,20 @@ def test_the_server_and_its_children_are_gone_afterwards(
         raise ZeroDivisionError
     assert not running.is_alive()
     assert wait_until_gone(child)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="uses ps and POSIX signals")
+def test_the_server_is_gone_when_its_starter_was_killed(tmp_path: Path) -> None:
+    comfy = make_comfy(tmp_path / "comfy", ANSWERING.format(extra=""))
+    code = STARTER.format(tests=str(Path(__file__).parents[1]), comfy=str(comfy), base=str(tmp_path / "base"))
+    starter = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert starter.stdout is not None
+    guard = int(starter.stdout.readline())
+    child = int((comfy / "child").read_text())
+    assert runs(guard) and runs(child)
+    starter.kill()
+    starter.wait()
+    assert wait_until_gone(guard) and wait_until_gone(child)
 
 
 def test_the_users_comfyui_is_not_written_to_and_its_models_are_shown(tmp_path: Path) -> None:
