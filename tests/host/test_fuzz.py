@@ -69,6 +69,8 @@ def shown(*names: str) -> Prompt:
     return {f"show {name}": node("PreviewAny", source=[name, 0]) for name in names}
 
 
+WITH_INPUTS = [name for name, data in good_prompt().items() if data["inputs"]]
+
 # What goes wrong. A fault changes the prompt in place.
 
 ODD_TYPES: list[Any] = [
@@ -172,11 +174,23 @@ def unknown_class(prompt: Prompt, rng: random.Random) -> None:
 
 
 def odd_node(prompt: Prompt, rng: random.Random) -> None:
-    prompt[rng.choice(list(prompt))] = copy.deepcopy(rng.choice(ODD_NODES))
+    show_alone(prompt, rng.choice(WITH_INPUTS), copy.deepcopy(rng.choice(ODD_NODES)))
 
 
 def odd_inputs(prompt: Prompt, rng: random.Random) -> None:
-    prompt[rng.choice(list(prompt))]["inputs"] = copy.deepcopy(rng.choice(ODD_INPUTS))
+    name = rng.choice(WITH_INPUTS)
+    spoilt = {"class_type": prompt[name]["class_type"], "inputs": copy.deepcopy(rng.choice(ODD_INPUTS))}
+    show_alone(prompt, name, spoilt)
+
+
+def show_alone(prompt: Prompt, name: str, spoilt: Any) -> None:
+    """Put something that is no node in the place of a node, and show nothing else.
+
+    Where ComfyUI 0.3.75 queues a prompt with a node whose inputs are no object, because another output is
+    valid or the node has no inputs to check, its own queue ends; no node of ours has been called by then.
+    """
+    prompt.clear()
+    prompt.update({name: spoilt, **shown(name)})
 
 
 def odd_name(prompt: Prompt, rng: random.Random) -> None:
