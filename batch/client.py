@@ -142,7 +142,13 @@ class Client:
         return self._call(self._request("GET", "/view", params=vars(file)))
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._loop.run_until_complete(self._guarded(work))
+        task = self._loop.create_task(self._guarded(work))
+        try:
+            return self._loop.run_until_complete(task)
+        except BaseException:  # Ctrl-C too: nothing may be left waiting in the loop
+            task.cancel()
+            self._loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+            raise
 
     async def _guarded(self, work: Coroutine[Any, Any, T]) -> T:
         import aiohttp

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,19 @@ def test_a_failing_node_is_named(client: Client, tmp_path: Path) -> None:
     with pytest.raises(ExecutionError, match="LoadImage") as caught:
         client.run({"7": {"class_type": "LoadImage", "inputs": {"image": name}}, "2": save("7")})
     assert caught.value.node == "7"
+
+
+def test_ctrl_c_during_a_run_leaves_a_usable_client(
+    client: Client, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def press(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.run({"1": grey_image(0x111213), "2": save("1")}, press)
+    gc.collect()
+    assert "never retrieved" not in capfd.readouterr().err
+    assert "SaveImage" in client.object_info()
 
 
 def test_a_server_that_is_not_there_is_a_host_error() -> None:
