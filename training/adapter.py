@@ -37,9 +37,11 @@ class AdapterConfig:
     kind: Literal["wdlora", "lora"] = "wdlora"
     rank: int = 16
     alpha: float = 16.0
-    steps: int = 420
-    batch: int = 4
+    side: int = 24  # latent pixels of a crop
+    steps: int = 650
+    batch: int = 16
     learning_rate: float = 2e-3
+    noise_bias: float = 0.8  # mean of the logit-normal noise level; a cohort shows while the noise is strong
     nerve_weight: float = 12.0  # a latent pixel full of nerve counts 1 + this, before normalisation
     control_drop: float = 0.3
     caption_drop: float = 0.1
@@ -138,12 +140,9 @@ def _optimise(
     rng, generator = np.random.default_rng(config.seed), torch.Generator().manual_seed(config.seed)
     losses = []
     for step in range(config.steps):
-        picks = torch.from_numpy(rng.integers(0, len(data.latents), config.batch))
-        captions = data.captions[picks].clone()
-        captions[torch.rand(config.batch, generator=generator) < config.caption_drop] = (
-            len(prompts.pooled) - 1
-        )
-        loss = _loss(model, control, data, picks, _chosen(prompts, captions), config, generator)
+        crops = _crops(data, config, rng)
+        crops.captions[rng.random(config.batch) < config.caption_drop] = len(prompts.pooled) - 1
+        loss = _loss(model, control, crops, _chosen(prompts, crops.captions), config, generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trainable, 1.0)
@@ -157,6 +156,26 @@ def _optimise(
     return losses
 
 
+def _crops(data: AdapterData, config: AdapterConfig, rng: np.random.Generator) -> AdapterData:
+    """A batch of random pairs, cut at random places."""
+    picks = rng.integers(0, len(data.latents), config.batch)
+    height, width = data.latents.shape[-2:]
+    corners = [
+        (rng.integers(0, height - config.side + 1), rng.integers(0, width - config.side + 1)) for _ in picks
+    ]
+
+    def cut(source: Tensor) -> Tensor:
+        crops = [
+            source[k, ..., i : i + config.side, j : j + config.side]
+            for k, (i, j) in zip(picks, corners, strict=True)
+        ]
+        return torch.stack(crops).float()
+
+    return AdapterData(
+        cut(data.latents), cut(data.hints), cut(data.nerves), data.captions[torch.from_numpy(picks)]
+    )
+
+
 def _chosen(prompts: Prompts, captions: Tensor) -> Prompts:
     return Prompts(prompts.context[captions], prompts.pooled[captions])
 
@@ -164,25 +183,24 @@ def _chosen(prompts: Prompts, captions: Tensor) -> Prompts:
 def _loss(
     model: Any,
     control: Callable[..., dict[str, list[Tensor]]],
-    data: AdapterData,
-    picks: Tensor,
+    crops: AdapterData,
     prompt: Prompts,
     config: AdapterConfig,
     generator: torch.Generator,
 ) -> Tensor:
-    z = model.process_latent_in(data.latents[picks].float())
+    z = model.process_latent_in(crops.latents)
     e = torch.randn(z.shape, generator=generator)
-    u = torch.sigmoid(0.3 + torch.randn(len(z), generator=generator))
+    u = torch.sigmoid(config.noise_bias + torch.randn(len(z), generator=generator))
     s = model.model_sampling.sigma(u * 1000)
     column = s[:, None, None, None]
     x = model.model_sampling.noise_scaling(column, e, z)
     use = (torch.rand(len(z), generator=generator) >= config.control_drop).float()[:, None, None]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         with torch.no_grad():
-            hint = data.hints[picks].float() * model.latent_format.scale_factor
+            hint = crops.hints * model.latent_format.scale_factor
             out = control(x, s * 1000, prompt.pooled, prompt.context, hint=hint)["output"]
         residual = {"output": [o * use for o in out]}
         denoised = model.apply_model(x, s, c_crossattn=prompt.context, y=prompt.pooled, control=residual)
-    weight = 1 + config.nerve_weight * data.nerves[picks].float()[:, None]
+    weight = 1 + config.nerve_weight * crops.nerves[:, None]
     error = ((x - denoised.float()) / column - (e - z)).square()
     return (error * weight / weight.mean()).mean()
