@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import MaskError
 from ..images import UM_PER_PX, check_um_per_px
 from .graph import Nerve, NerveGraph, Role, measure_graph
+from .orientation import Orientation
 from .skeleton import as_nerve_mask
 
 STEEPEST = 0.5  # cosine of the steepest angle to its chord (60 degrees) at which a nerve is a function of x
@@ -59,7 +60,8 @@ def measure_nerves(
     if field is not None:
         nerve = nerve & field
     area = float(nerve.size if field is None else field.sum()) * size**2 * 1e-6
-    graph = measure_graph(nerve, size, field)
+    orientation = Orientation.of(nerve)
+    graph = measure_graph(orientation.apply(nerve), size, None if field is None else orientation.apply(field))
     mains = graph.with_role(Role.MAIN)
     branches = len(graph.with_role(Role.BRANCH))
     length = sum(nerve_.length_um for nerve_ in graph.nerves)
@@ -78,7 +80,7 @@ def measure_nerves(
         branches=branches,
         length_um=float(length),
         frame_area_mm2=area,
-        graph=graph,
+        graph=graph.turned_back(orientation, (nerve.shape[1] * size, nerve.shape[0] * size)),
     )
 
 

@@ -70,7 +70,7 @@ def reach_of_ends(
     """
     if len(tips) == 0:
         return np.zeros(0)
-    steps = np.arange(0.0, 4.0 * float(radius.max()) + 8.0, STEP_PX)
+    steps = np.arange(0.0, 8.0 * float(radius.max()) + 12.0, STEP_PX)
     x = tips[:, :1] + outward[:, :1] * steps
     y = tips[:, 1:] + outward[:, 1:] * steps
     in_mask = _first_below(sample(mask, x, y))

@@ -20,7 +20,8 @@ class Chains:
 
     points: [N,2] (x, y). weights: [N], 0 where a junction or an end distorts the skeleton, else 1. widths: [N].
     offsets: [C+1]. strand: [C], the number of the strand. closed: [C], rings. ends: [C,2], the junction at each end; -1
-    for a free end, and for one at a junction that no strand runs through.
+    for a free end, and for one at a junction that no strand runs through. cut: [C,2], how many
+    points were last cut off each end.
     """
 
     points: np.ndarray
@@ -30,6 +31,7 @@ class Chains:
     strand: np.ndarray
     closed: np.ndarray
     ends: np.ndarray
+    cut: np.ndarray
 
 
 def build_chains(
@@ -38,11 +40,10 @@ def build_chains(
     arms: Arms,
     clear: np.ndarray,
     widths: np.ndarray,
-    inside: np.ndarray,
 ) -> Chains:
-    """Lay the points of each strand in a row, junctions included, and cut off ends that are distorted or not seen.
+    """Lay the points of each strand in a row, junctions included, and cut distorted ends off.
 
-    Of each point [N]: clear, whether nothing distorts it; its width; and whether it lies inside of the field of view.
+    Of each point [N]: clear, whether nothing distorts it; and its width.
     """
     extra = len(paths.junctions)
     order, offsets, owner = _lay_out(paths, strands)
@@ -58,8 +59,9 @@ def build_chains(
         strand=owner,
         closed=np.array([strand.ends is None for strand in strands], dtype=bool)[owner],
         ends=_hangs(strands, arms, owner),
+        cut=np.zeros((len(owner), 2), dtype=int),
     )
-    return _cut_ends(chains, clear & np.append(inside, np.ones(extra, dtype=bool))[order])
+    return cut_ends(chains, clear)
 
 
 def _lay_out(paths: PixelPaths, strands: list[Strand]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -105,8 +107,8 @@ def _hangs(strands: list[Strand], arms: Arms, owner: np.ndarray) -> np.ndarray:
     return ends
 
 
-def _cut_ends(chains: Chains, sound: np.ndarray) -> Chains:
-    """Cut points that are not sound [N] off both ends of each open chain, but leave five."""
+def cut_ends(chains: Chains, sound: np.ndarray) -> Chains:
+    """Cut points that are not sound, [N], off both ends of each open chain, but leave five."""
     lengths = np.diff(chains.offsets)
     room = np.where(chains.closed, 0, np.maximum(lengths - SHORTEST_CHAIN, 0))
     begin, end = end_runs(~sound, chains.offsets)
@@ -121,4 +123,5 @@ def _cut_ends(chains: Chains, sound: np.ndarray) -> Chains:
         weights=chains.weights[keep],
         widths=chains.widths[keep],
         offsets=np.append(0, np.cumsum(lengths - begin - end)),
+        cut=np.stack([begin, end], axis=1),
     )

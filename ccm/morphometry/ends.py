@@ -49,23 +49,26 @@ class Ends:
 
 def finish(
     chains: Chains,
-    line: np.ndarray,
     strands: list[Strand],
     junctions: np.ndarray,
     junction_radius: np.ndarray,
     mask: np.ndarray,
     field: np.ndarray | None,
 ) -> CentreLines:
-    """Lead smooth lines [N,2] on to where the nerves end: free ends outwards, offshoots to their parents.
+    """Lead smooth chains, cut where they leave the field, to where the nerves end.
+
+    Free ends go on outwards, offshoots to their parents.
 
     junctions [J,2] have the half-widths junction_radius [J]; mask, field: float32 [H,W], 1 inside.
     """
+    line = chains.points
     ends = _measure_ends(line, chains.offsets, chains.widths)
     new_ends = np.full((len(chains.strand), 2, 2), np.nan)
     parents = np.full((len(chains.strand), 2), -1)
     free = (chains.ends < 0) & ~chains.closed[:, None]
     tips, outward, half_width = line[ends.point[free]], ends.outward[free], ends.half_width[free]
     reach = reach_of_ends(tips, outward, half_width, mask, field)
+    reach = np.where(chains.cut[free] > 0, np.minimum(reach, 1.0), reach)  # it left the field at the next point
     new_ends[free] = tips + reach[:, None] * outward
     run_through = passing(strands)
     for chain, side in np.argwhere(chains.ends >= 0).tolist():
@@ -75,7 +78,7 @@ def finish(
         pool = line[chains.offsets[first] : chains.offsets[after]]
         start, towards = line[ends.point[chain, side]], ends.outward[chain, side]
         new_ends[chain, side] = _foot(start, towards, pool, junctions[junction], junction_radius[junction])
-    points, widths, offsets = _assemble(chains, line, ends, new_ends)
+    points, widths, offsets = _assemble(chains, ends, new_ends)
     return CentreLines(points, widths, offsets, chains.strand, chains.closed, parents)
 
 
@@ -109,13 +112,12 @@ def _foot(
     return parent[np.argmin((offset**2).sum(axis=1))]
 
 
-def _assemble(
-    chains: Chains, line: np.ndarray, ends: Ends, new_ends: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _assemble(chains: Chains, ends: Ends, new_ends: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lines with their new ends [C,2,2] (NaN: none): points [M,2], widths [M], offsets [C+1].
 
     Points beyond a new end, or within half a pixel of it, are dropped. A ring gets its first point as a new last end.
     """
+    line = chains.points
     first, last = ends.point[:, 0].copy(), ends.point[:, 1].copy()
     new_ends[chains.closed, 1] = line[first[chains.closed]]
     has = ~np.isnan(new_ends[..., 0])

@@ -9,7 +9,7 @@ import numpy as np
 
 from .arms import TWIG_UM, distorted_counts, measure_arms
 from .centreline import in_field, smooth
-from .chains import build_chains
+from .chains import build_chains, cut_ends
 from .ends import CentreLines, finish
 from .orientation import Orientation
 from .pairing import pair_arms
@@ -59,25 +59,20 @@ class NerveGraph:
     def with_role(self, role: Role) -> tuple[Nerve, ...]:
         return tuple(nerve for nerve in self.nerves if nerve.role is role)
 
+    def turned_back(self, orientation: Orientation, size_um: tuple[float, float]) -> NerveGraph:
+        """The graph of a standing picture as that of the original picture with size (width, height)."""
+        nerves = tuple(
+            replace(nerve, pieces_um=tuple(orientation.undo(piece, size_um) for piece in nerve.pieces_um))
+            for nerve in self.nerves
+        )
+        return NerveGraph(nerves, orientation.undo(self.branch_points_um, size_um))
+
 
 def measure_graph(mask: np.ndarray, um_per_px: float, field: np.ndarray | None = None) -> NerveGraph:
     """Measure all nerves of a mask, bool [H,W], within a field of view, bool [H,W] (the whole frame if None).
 
     The mask must be False outside of the field.
     """
-    orientation = Orientation.of(mask)
-    standing = _measure_standing(
-        orientation.apply(mask), um_per_px, None if field is None else orientation.apply(field)
-    )
-    size = (mask.shape[1] * um_per_px, mask.shape[0] * um_per_px)
-    nerves = tuple(
-        replace(nerve, pieces_um=tuple(orientation.undo(piece, size) for piece in nerve.pieces_um))
-        for nerve in standing.nerves
-    )
-    return NerveGraph(nerves, orientation.undo(standing.branch_points_um, size))
-
-
-def _measure_standing(mask: np.ndarray, um_per_px: float, field: np.ndarray | None) -> NerveGraph:
     import cv2
 
     mask = fill_small_holes(mask, um_per_px)
@@ -101,10 +96,10 @@ def _measure_standing(mask: np.ndarray, um_per_px: float, field: np.ndarray | No
     arms = measure_arms(paths, 0.5 * widths, edge, skip, um_per_px)
     through, gaps = pair_arms(paths, arms, junction_radius), bridge_gaps(paths.closed, arms, um_per_px)
     strands = string_together(paths.closed, through, gaps)
-    inside = in_field(paths.points, mask.shape, seen)
-    chains = build_chains(paths, strands, arms, clear, widths, inside)
+    chains = build_chains(paths, strands, arms, clear, widths)
     line = smooth(chains.points, chains.weights, chains.offsets, chains.closed, um_per_px)
-    return _as_graph(finish(chains, line, strands, paths.junctions, junction_radius, nerve, seen), um_per_px)
+    chains = cut_ends(replace(chains, points=line), in_field(line, mask.shape, seen))
+    return _as_graph(finish(chains, strands, paths.junctions, junction_radius, nerve, seen), um_per_px)
 
 
 def _at(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
