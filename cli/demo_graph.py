@@ -75,8 +75,11 @@ def _width(frame: Path) -> int:
 
     try:
         with Image.open(frame) as picture:
-            return picture.width
+            width, pages = picture.width, getattr(picture, "n_frames", 1)
     except (OSError, UnidentifiedImageError) as error:
         raise ImageError(
             f"{frame} cannot be opened as a picture ({error})", fix="give a PNG, JPEG or TIFF file"
         ) from error
+    if pages != 1:
+        raise ImageError(f"{frame} holds {pages} pictures", fix="save one of them as a file of its own")
+    return width

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ccm_pack.ccm.errors import ImageError
+from ccm_pack.cli import demo_graph
 from ccm_pack.cli.demo_graph import write_reference
 from PIL import Image
 
@@ -62,12 +64,20 @@ def test_the_biomarkers_say_synthetic_and_stand_beside_the_masks_truth(results: 
 
 
 def test_a_frame_becomes_the_mask_of_three_synthetic_frames(comfy: Path, tmp_path: Path) -> None:
-    frame = write_reference(tmp_path / "frame.tiff", seed=3, count=3)
+    frame = tmp_path / "frame.png"
+    with Image.open(write_reference(tmp_path / "frames.tiff", seed=3, count=3)) as pages:
+        pages.save(frame)
     demo(tmp_path / "out", "--frame", str(frame))
     report = json.loads((tmp_path / "out" / "biomarkers.json").read_text())
     assert [f["synthetic"] for f in report["frames"]] == [False, True, True, True]
     masks = [grey(tmp_path / "out" / f"{name}_1_mask.png") for name in ("Real", *COHORTS)]
     assert all((mask == masks[0]).all() for mask in masks)
+
+
+def test_a_file_of_several_frames_is_refused(tmp_path: Path) -> None:
+    file = write_reference(tmp_path / "frames.tiff", seed=3, count=3)
+    with pytest.raises(ImageError, match="holds 3 pictures"):
+        demo_graph.prepare(file, None, 0)
 
 
 def test_a_frame_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:

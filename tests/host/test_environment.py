@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -97,7 +98,7 @@ def stand_in(tmp_path: Path) -> Callable[[str], Path]:
 
     def make(text: str) -> Path:
         program = tmp_path / "python"
-        program.write_text(f"#!{sys.executable}\nimport sys\nprint({text!r})\nsys.exit(1)\n")
+        program.write_text(f"#!/bin/sh\nprintf '%s\\n' {shlex.quote(text)}\nexit 1\n")
         program.chmod(0o755)
         return program
 
