@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 MARGIN, GAP, TILE, LABEL = 32, 8, 288, 104
 TITLE_SIZE, TEXT_SIZE, LINE = 30, 17, 26
 PAPER, INK, FAINT = "white", "#16202a", "#5b6770"
-COLUMNS = ("mask", "generated frame", "traced nerves")
+COLUMNS = ("mask", "frame", "traced nerves")
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,12 @@ def _place_pictures(picture: Image, pen: ImageDraw, rows: Sequence[Row], top: in
 
 
 def _write_table(pen: ImageDraw, table: Sequence[Sequence[str]], top: int, width: int) -> None:
-    step = (width - 2 * MARGIN) / len(table[0])
+    step = (width - 2 * MARGIN) / (len(table[0]) + 0.5)  # the names take one and a half columns
     for index, line in enumerate(table):
         y = top + index * LINE
         for column, cell in enumerate(line):
-            _write(pen, MARGIN + round(column * step), y, cell, colour=FAINT if index == 0 else INK)
+            x = MARGIN + round((column + 0.5 * (column > 0)) * step)
+            _write(pen, x, y, cell, colour=FAINT if index == 0 else INK)
     pen.line((MARGIN, top + LINE - 3, width - MARGIN, top + LINE - 3), fill=FAINT)
 
 

@@ -126,9 +126,9 @@ def _sheet(groups: list[Group], fidelity: dict[str, Any]) -> Sheet:
         for name, frames in ((f"{group.name}, traced", group.measured), (f"{group.name}, mask", group.truth)):
             if frames:
                 table.append([name, *(_mean(frames, key, digits) for key, (_, digits) in COLUMNS.items())])
-    return Sheet(
-        "ComfyUI-CCM: generated, traced, measured", NOTE.capitalize() + ".", rows, table, _footer(fidelity)
-    )
+    real = groups[0].name == REAL
+    note = f"All frames but the real one are {NOTE}." if real else f"{NOTE.capitalize()}."
+    return Sheet("ComfyUI-CCM: generated, traced, measured", note, rows, table, _footer(fidelity))
 
 
 def _mean(frames: list[dict[str, Any]], key: str, digits: int) -> str:
