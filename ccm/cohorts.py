@@ -85,6 +85,10 @@ def parse_cohort(name: str) -> Cohort:
 
 def clinical_prompt(cohort: Cohort, modifiers: str = "") -> str:
     """Describe a frame of the cohort in one clinical sentence; modifiers are appended."""
-    parts = ["corneal confocal microscopy frame of the sub-basal nerve plexus", cohort.value, _PHRASES[cohort]]
+    parts = [
+        "corneal confocal microscopy frame of the sub-basal nerve plexus",
+        cohort.value,
+        _PHRASES[cohort],
+    ]
     extra = modifiers.strip().strip(",.")
     return ", ".join([*parts, extra] if extra else parts)

@@ -71,9 +71,7 @@ def to_image(grey: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
-def _finite(
-    array: np.ndarray, error: type[ImageError] | type[MaskError], name: str, fix: str
-) -> np.ndarray:
+def _finite(array: np.ndarray, error: type[ImageError] | type[MaskError], name: str, fix: str) -> np.ndarray:
     if array.size == 0:
         raise error(f"{name} has shape {tuple(array.shape)} and so no pixels", fix=fix)
     if not np.isfinite(array).all():

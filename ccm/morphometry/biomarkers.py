@@ -60,8 +60,7 @@ def measure_nerves(
     if field is not None:
         nerve = nerve & field
     area = float(nerve.size if field is None else field.sum()) * size**2 * 1e-6
-    orientation = Orientation.of(nerve)
-    graph = measure_graph(orientation.apply(nerve), size, None if field is None else orientation.apply(field))
+    graph = measure_graph(nerve, size, field)
     mains = graph.with_role(Role.MAIN)
     branches = len(graph.with_role(Role.BRANCH))
     length = sum(nerve_.length_um for nerve_ in graph.nerves)
@@ -72,7 +71,9 @@ def measure_nerves(
         ctbd_per_mm2=branches / area,
         cnfa=float(nerve.sum()) * size**2 * 1e-6 / area,
         cnfw_um=mean_width_um(graph),
-        cnfrd=box_counting_dimension(graph),
+        cnfrd=box_counting_dimension(
+            graph, Orientation.of(nerve), (nerve.shape[1] * size, nerve.shape[0] * size)
+        ),
         tortuosity_tc=_mean([tortuosity_coefficient(main) for main in mains]),
         tortuosity_arc_chord=_mean([arc_over_chord(main) for main in mains]),
         main_fibres=len(mains),
@@ -80,7 +81,7 @@ def measure_nerves(
         branches=branches,
         length_um=float(length),
         frame_area_mm2=area,
-        graph=graph.turned_back(orientation, (nerve.shape[1] * size, nerve.shape[0] * size)),
+        graph=graph,
     )
 
 
@@ -148,15 +149,19 @@ def arc_over_chord(nerve: Nerve) -> float:
     return arc / max(float(np.hypot(*(points[-1] - points[0]))), 1e-9)
 
 
-def box_counting_dimension(graph: NerveGraph) -> float:
+def box_counting_dimension(
+    graph: NerveGraph, orientation: Orientation, size_um: tuple[float, float]
+) -> float:
     """Box-counting (Minkowski) dimension of all centre-lines, from boxes of 6.25 to 100 um; NaN without nerves.
 
-    The slope of log N(s) over log 1/s, N(s) being the number of boxes of side s that a centre-line enters.
+    The slope of log N(s) over log 1/s, N(s) being the number of boxes of side s that a centre-line enters. The boxes
+    start in the corner that is the first one once the frame of size_um (width, height) stands upright, so that a
+    turned frame has the same dimension.
     """
     pieces = [piece for nerve in graph.nerves for piece in nerve.pieces_um if nerve.length_um > 0]
     if not pieces:
         return float("nan")
-    points = np.concatenate(pieces)
+    points = orientation.turn(np.concatenate(pieces), size_um)
     points = np.concatenate([points, 0.5 * (points[1:] + points[:-1])[_within(pieces)]])
     boxes = np.floor(points / BOXES_UM[0]).astype(np.int64)
     counts = []

@@ -8,7 +8,8 @@ SMOOTH_PX = 18.0  # waves shorter than this, in pixels and in units of the HRT3-
 SMOOTH_UM = 18.75
 BLOCK = 8192  # points that are sampled at once, to bound the memory
 OPEN_FACTOR = 1.5  # an outline further away than so many half-widths is not the nerve's own
-MAP_COLUMNS = 1024  # OpenCV maps hold at most 32767 rows and columns
+MAP_COLUMNS = 1024  # OpenCV maps hold at most 32767 columns and rows
+MAP_ROWS = 16384
 STEP_PX = 0.5  # sampling step of the searches for a nerve's end and for its outline
 
 
@@ -111,16 +112,17 @@ def sample(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     import cv2
 
     size = x.size
-    if size == 0:
-        return np.zeros(x.shape, dtype=np.float32)
-    maps = np.full((2, -(-size // MAP_COLUMNS), MAP_COLUMNS), -1.0, dtype=np.float32)
-    maps.reshape(2, -1)[0, :size] = x.ravel() - 0.5
-    maps.reshape(2, -1)[1, :size] = y.ravel() - 0.5
-    values = [
-        cv2.remap(picture, *maps[:, row : row + 16384], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        for row in range(0, maps.shape[1], 16384)
-    ]
-    return np.concatenate(values).ravel()[:size].reshape(x.shape)
+    rows = -(-size // MAP_COLUMNS)
+    maps = np.empty((2, rows * MAP_COLUMNS), dtype=np.float32)
+    maps[:, size:] = 0.0
+    np.subtract(x.ravel(), 0.5, out=maps[0, :size], casting="same_kind")
+    np.subtract(y.ravel(), 0.5, out=maps[1, :size], casting="same_kind")
+    maps = maps.reshape(2, rows, MAP_COLUMNS)
+    values = np.empty((rows, MAP_COLUMNS), dtype=np.float32)
+    for row in range(0, rows, MAP_ROWS):
+        part = slice(row, row + MAP_ROWS)
+        values[part] = cv2.remap(picture, *maps[:, part], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return values.ravel()[:size].reshape(x.shape)
 
 
 def normals(points: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -144,14 +146,14 @@ def to_outline(points: np.ndarray, normal: np.ndarray, reach: np.ndarray, mask: 
     The bilinear mask ends where it falls below one half; it is followed for at least `reach` [N] pixels.
     """
     sides = np.zeros((2, len(points)))
+    start, along = points.astype(np.float32)[:, :, None], normal.astype(np.float32)[:, :, None]
     for first in range(0, len(points), BLOCK):
         part = slice(first, first + BLOCK)
-        steps = np.arange(0.0, float(reach[part].max()) + STEP_PX, STEP_PX)
-        for side, sign in enumerate((1.0, -1.0)):
-            away, start = sign * normal[part], points[part]
-            sides[side, part] = _first_below(
-                sample(mask, start[:, :1] + away[:, :1] * steps, start[:, 1:] + away[:, 1:] * steps)
-            )
+        steps = np.arange(0.0, float(reach[part].max()) + STEP_PX, STEP_PX, dtype=np.float32)
+        x, y = np.moveaxis(along[part] * np.concatenate([steps, -steps]), 1, 0)
+        values = sample(mask, start[part, 0] + x, start[part, 1] + y)
+        sides[0, part] = _first_below(values[:, : len(steps)])
+        sides[1, part] = _first_below(values[:, len(steps) :])
     return sides
 
 

@@ -68,7 +68,9 @@ def finish(
     free = (chains.ends < 0) & ~chains.closed[:, None]
     tips, outward, half_width = line[ends.point[free]], ends.outward[free], ends.half_width[free]
     reach = reach_of_ends(tips, outward, half_width, mask, field)
-    reach = np.where(chains.cut[free] > 0, np.minimum(reach, 1.0), reach)  # it left the field at the next point
+    reach = np.where(
+        chains.cut[free] > 0, np.minimum(reach, 1.0), reach
+    )  # it left the field at the next point
     new_ends[free] = tips + reach[:, None] * outward
     run_through = passing(strands)
     for chain, side in np.argwhere(chains.ends >= 0).tolist():

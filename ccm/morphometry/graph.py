@@ -59,33 +59,37 @@ class NerveGraph:
     def with_role(self, role: Role) -> tuple[Nerve, ...]:
         return tuple(nerve for nerve in self.nerves if nerve.role is role)
 
-    def turned_back(self, orientation: Orientation, size_um: tuple[float, float]) -> NerveGraph:
-        """The graph of a standing picture as that of the original picture with size (width, height)."""
-        nerves = tuple(
-            replace(nerve, pieces_um=tuple(orientation.undo(piece, size_um) for piece in nerve.pieces_um))
-            for nerve in self.nerves
-        )
-        return NerveGraph(nerves, orientation.undo(self.branch_points_um, size_um))
-
 
 def measure_graph(mask: np.ndarray, um_per_px: float, field: np.ndarray | None = None) -> NerveGraph:
     """Measure all nerves of a mask, bool [H,W], within a field of view, bool [H,W] (the whole frame if None).
 
     The mask must be False outside of the field.
     """
+    orientation = Orientation.of(mask)
+    lines = _measure_lines(
+        orientation.apply(mask), um_per_px, None if field is None else orientation.apply(field)
+    )
+    if lines is None:
+        return NerveGraph((), np.zeros((0, 2)))
+    points = orientation.undo(lines.points, (mask.shape[1], mask.shape[0]))
+    return _as_graph(replace(lines, points=points), um_per_px)
+
+
+def _measure_lines(mask: np.ndarray, um_per_px: float, field: np.ndarray | None) -> CentreLines | None:
+    """All centre-lines of a mask that stands upright; None if there is no nerve."""
     import cv2
 
     mask = fill_small_holes(mask, um_per_px)
     skeleton = thin(mask)
     if not skeleton.any():
-        return NerveGraph((), np.zeros((0, 2)))
+        return None
     distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     half_width = np.clip(distance - 0.5, 0.5, min(mask.shape) / 2.0)  # pixel centre to outline
     paths = trace_paths(skeleton)
     junction_radius = _at(half_width, paths.junctions)
     paths = split_hairpins(prune_spurs(paths, _at(half_width, paths.points), junction_radius))
     if len(paths.points) == 0:
-        return NerveGraph((), np.zeros((0, 2)))
+        return None
     radius = _at(half_width, paths.points)
     edge = _edge_distance(paths.points, mask.shape, field)
     skip = distorted_counts(paths, radius, junction_radius)
@@ -99,7 +103,7 @@ def measure_graph(mask: np.ndarray, um_per_px: float, field: np.ndarray | None =
     chains = build_chains(paths, strands, arms, clear, widths)
     line = smooth(chains.points, chains.weights, chains.offsets, chains.closed, um_per_px)
     chains = cut_ends(replace(chains, points=line), in_field(line, mask.shape, seen))
-    return _as_graph(finish(chains, strands, paths.junctions, junction_radius, nerve, seen), um_per_px)
+    return finish(chains, strands, paths.junctions, junction_radius, nerve, seen)
 
 
 def _at(picture: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -32,7 +32,13 @@ class Orientation:
         turned = picture[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
         return np.ascontiguousarray(turned.T if self.transpose else turned)
 
+    def turn(self, points: np.ndarray, size: tuple[float, float]) -> np.ndarray:
+        """Points [N,2] of a picture with size (width, height), in its standing position."""
+        x, y = points.T
+        x, y = size[0] - x if self.flip_x else x, size[1] - y if self.flip_y else y
+        return np.stack([y, x] if self.transpose else [x, y], axis=1)
+
     def undo(self, points: np.ndarray, size: tuple[float, float]) -> np.ndarray:
-        """Points [N,2] of the standing picture, in that of the original one with size (width, height)."""
+        """Points [N,2] of the standing picture, in the original one with size (width, height)."""
         x, y = points.T[::-1] if self.transpose else points.T
         return np.stack([size[0] - x if self.flip_x else x, size[1] - y if self.flip_y else y], axis=1)

@@ -129,6 +129,8 @@ class _Routes:
 
     def find(self, start: int, goal: int) -> Joint | None:
         """The shortest way over links from junction to junction (Dijkstra 1959); None if it is a detour."""
+        if start == goal:
+            return Joint((start,))
         limit = DETOUR * math.dist(self._centres[start], self._centres[goal]) + LINK_PX
         queue: list[tuple[float, int, Joint]] = [(0.0, start, Joint((start,)))]
         seen: set[int] = set()

@@ -63,10 +63,11 @@ def refine(
 
 
 def median_by_path(values: np.ndarray, offsets: np.ndarray, chosen: np.ndarray, fewest: int) -> np.ndarray:
-    """The median [N] of the chosen values of each path; 0 for a path with fewer than `fewest` of them."""
+    """The median [N] of the chosen values (none is negative) of each path; 0 for a path with fewer than `fewest` of them."""
     lengths = np.diff(offsets)
     path = np.repeat(np.arange(len(lengths)), lengths)
-    order = np.lexsort((values, ~chosen, path))  # in every path, chosen values come first, the smallest ahead
+    span = float(values.max(initial=0.0)) + 1.0  # in every path, chosen values come first, the smallest ahead
+    order = np.argsort(2.0 * span * path + np.where(chosen, values, values + span))
     counts = np.bincount(path[chosen], minlength=len(lengths))
     low = offsets[:-1] + np.maximum(counts - 1, 0) // 2
     high = offsets[:-1] + np.minimum(counts // 2, lengths - 1)

@@ -53,7 +53,9 @@ def sinusoid(
 ) -> np.ndarray:
     x = np.linspace(-length / 2.0, length / 2.0, 4000)
     y = amplitude * np.sin(2.0 * np.pi * x / wavelength)
-    return by_arc_length(np.array(list(centre)) + x[:, None] * unit(degrees) + y[:, None] * unit(degrees + 90))
+    return by_arc_length(
+        np.array(list(centre)) + x[:, None] * unit(degrees) + y[:, None] * unit(degrees + 90)
+    )
 
 
 def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -66,7 +66,10 @@ class _Tree:
         """Where a new main crosses others; None if it comes too close to one without a clean crossing."""
         found: list[np.ndarray] = []
         for other, other_width in self.strokes:
-            if min(_distances(points[[0, -1]], other)[0].min(), _distances(other[[0, -1]], points)[0].min()) < 25:
+            if (
+                min(_distances(points[[0, -1]], other)[0].min(), _distances(other[[0, -1]], points)[0].min())
+                < 25
+            ):
                 return None
             distance, index = _distances(points, other)
             for first, last in _runs(distance < 0.5 * (width + other_width) + 5.0):
@@ -120,7 +123,9 @@ class _Tree:
 
     def _foot_is_free(self, main: np.ndarray, at: int) -> bool:
         far_from_ends = min(at, len(main) - at) * STEP >= 25
-        return far_from_ends and to_border(main[at], self.shape) > 15 and not self._near_mark(main[at], 30.0, [])
+        return (
+            far_from_ends and to_border(main[at], self.shape) > 15 and not self._near_mark(main[at], 30.0, [])
+        )
 
     def _near_mark(self, point: np.ndarray, distance: float, more: list[np.ndarray]) -> bool:
         return any(np.hypot(*(point - mark)) < distance for mark in self.marks + more)

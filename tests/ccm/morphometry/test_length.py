@@ -61,7 +61,9 @@ def test_length_of_arcs(width: float, radius: float) -> None:
     assert np.mean(np.abs(errors)) <= 0.005 and np.max(np.abs(errors)) <= 0.012
 
 
-@pytest.mark.parametrize(("amplitude", "wavelength"), [(3, 60), (6, 60), (10, 60), (6, 80), (10, 120), (10, 200)])
+@pytest.mark.parametrize(
+    ("amplitude", "wavelength"), [(3, 60), (6, 60), (10, 60), (6, 80), (10, 120), (10, 200)]
+)
 def test_length_of_sinusoids(amplitude: float, wavelength: float) -> None:
     errors = [
         measure(sinusoid(CENTRE, angle, 250.0, amplitude, wavelength), width)[1]

@@ -29,7 +29,9 @@ def test_length_is_right(trees: list[Phantom], measured: list[NerveBiomarkers]) 
 @pytest.mark.parametrize(
     ("found", "true"), [("main_fibres", "mains"), ("branch_points",) * 2, ("branches",) * 2]
 )
-def test_counts_are_right(trees: list[Phantom], measured: list[NerveBiomarkers], found: str, true: str) -> None:
+def test_counts_are_right(
+    trees: list[Phantom], measured: list[NerveBiomarkers], found: str, true: str
+) -> None:
     exact = [getattr(m, found) == getattr(tree, true) for m, tree in zip(measured, trees, strict=True)]
     assert np.mean(exact) >= 0.95
 
@@ -41,7 +43,9 @@ def values(measured: NerveBiomarkers) -> list[float]:
 @pytest.mark.parametrize(
     "turned", [np.rot90, np.fliplr, np.flipud, np.transpose, lambda mask: np.rot90(mask, 2)]
 )
-def test_a_turned_frame_measures_the_same(trees: list[Phantom], measured: list[NerveBiomarkers], turned) -> None:
+def test_a_turned_frame_measures_the_same(
+    trees: list[Phantom], measured: list[NerveBiomarkers], turned
+) -> None:
     for tree, upright in list(zip(trees, measured, strict=True))[:8]:
         again = measure_nerves(turned(tree.mask()), UM_PER_PX)
         assert values(again) == pytest.approx(values(upright), rel=1e-6)

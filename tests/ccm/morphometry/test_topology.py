@@ -76,7 +76,11 @@ def test_a_branch_is_one_main_one_branch_and_one_branch_point(
     leaving: float, widths: tuple[float, float]
 ) -> None:
     for angle in ANGLES:
-        assert counts([through(angle, widths[0]), (ray(CENTRE, angle + leaving, 110.0), widths[1])]) == (1, 1, 1)
+        assert counts([through(angle, widths[0]), (ray(CENTRE, angle + leaving, 110.0), widths[1])]) == (
+            1,
+            1,
+            1,
+        )
 
 
 @pytest.mark.parametrize("angle", ANGLES)
@@ -134,13 +138,19 @@ def test_an_offshoot_above_15_um_is_a_branch(angle: float, length: float) -> Non
 @pytest.mark.parametrize(("width", "clear"), [(3.0, 3.0), (3.0, 15.0), (6.0, 8.0), (6.0, 15.0), (10.0, 12.0)])
 def test_a_short_gap_splits_no_fibre_and_has_no_length(angle: float, width: float, clear: float) -> None:
     half = 0.5 * (clear + width)
-    pieces = [ray(offset(angle, half, 0.0), angle, 600.0), ray(offset(angle, -half, 0.0), angle + 180.0, 600.0)]
+    pieces = [
+        ray(offset(angle, half, 0.0), angle, 600.0),
+        ray(offset(angle, -half, 0.0), angle + 180.0, 600.0),
+    ]
     assert counts([(piece, width) for piece in pieces]) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("angle", ANGLES)
 def test_a_long_gap_splits_a_fibre(angle: float) -> None:
-    pieces = [ray(offset(angle, 15.0, 0.0), angle, 600.0), ray(offset(angle, -15.0, 0.0), angle + 180.0, 600.0)]
+    pieces = [
+        ray(offset(angle, 15.0, 0.0), angle, 600.0),
+        ray(offset(angle, -15.0, 0.0), angle + 180.0, 600.0),
+    ]
     assert counts([(piece, 4.0) for piece in pieces]) == (2, 0, 0)
 
 
@@ -171,7 +181,10 @@ def test_a_fibre_runs_through_a_loop_whose_other_side_is_a_branch(angle: float) 
         by_arc_length(CENTRE + np.outer(40 * t, unit(angle)) + np.outer(bulge * (1 - t**2), unit(angle + 90)))
         for bulge in (14.0, -14.0)
     ]
-    outer = [ray(offset(angle, 40.0, 0.0), angle, 500.0), ray(offset(angle, -40.0, 0.0), angle + 180.0, 500.0)]
+    outer = [
+        ray(offset(angle, 40.0, 0.0), angle, 500.0),
+        ray(offset(angle, -40.0, 0.0), angle + 180.0, 500.0),
+    ]
     assert counts([(points, 4.0) for points in (*sides, *outer)]) == (1, 1, 2)
 
 
