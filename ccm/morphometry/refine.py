@@ -63,7 +63,7 @@ def refine(
 
 
 def median_by_path(values: np.ndarray, offsets: np.ndarray, chosen: np.ndarray, fewest: int) -> np.ndarray:
-    """The median [N] of the chosen values (none is negative) of each path; 0 for a path with fewer than `fewest` of them."""
+    """The median [N] of each path's chosen values (none is negative); 0 for a path with fewer than `fewest`."""
     lengths = np.diff(offsets)
     path = np.repeat(np.arange(len(lengths)), lengths)
     span = float(values.max(initial=0.0)) + 1.0  # in every path, chosen values come first, the smallest ahead
