@@ -123,8 +123,8 @@ def tortuosity_coefficient(nerve: Nerve) -> float:
 
     TC = sqrt(integral of f'(x)^2 + f''(x)^2 dx), where the nerve is turned until its chord is the x axis and f(x) is
     its distance from the chord. As the sum mixes f' (no unit) and f'' (1 / length), x is in units of 1.0417 um, the
-    pixel of an HRT3-RCM frame, at any pixel size. Where the nerve turns more than 60 degrees from its chord, f would not
-    be a function of x: the cosine is held at 1/2 there.
+    pixel of an HRT3-RCM frame, at any pixel size. Where the nerve turns more than 60 degrees from its chord, f would
+    not be a function of x: the cosine is held at 1/2 there.
     """
     points = np.concatenate(nerve.pieces_um) / UM_PER_PX
     step = np.diff(points, axis=0)
