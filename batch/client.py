@@ -263,8 +263,6 @@ def _failure(kind: str, data: dict[str, Any]) -> GraphError:
     node = f"{data['node_id']} ({data['node_type']})"
     if kind == "execution_interrupted":
         return InterruptedRun(f"The run was stopped at node {node}", fix="queue it again")
-    return ExecutionError(
-        f"Node {node} failed: {data['exception_message'].strip()}",
-        fix="mend what it names, or look at ComfyUI's log",
-        node=data["node_id"],
-    )
+    problem, _, fix = data["exception_message"].strip().partition(". Fix: ")  # our own errors bring a fix
+    fix = fix or "mend what it names, or look at ComfyUI's log"
+    return ExecutionError(f"Node {node} failed: {problem}", fix=fix, node=data["node_id"])

@@ -14,7 +14,7 @@ from .ends import CentreLines, finish
 from .orientation import Orientation
 from .pairing import pair_arms
 from .refine import clear_pixels, refine
-from .skeleton import fill_small_holes, thin, trace_paths
+from .skeleton import fill_small_holes, thin, trace_paths, without_blobs
 from .topology import bridge_gaps, prune_spurs, split_hairpins, string_together
 
 MAIN_UM = 100.0  # a main fibre is at least this long
@@ -77,14 +77,10 @@ def measure_graph(mask: np.ndarray, um_per_px: float, field: np.ndarray | None =
 
 def _measure_lines(mask: np.ndarray, um_per_px: float, field: np.ndarray | None) -> CentreLines | None:
     """All centre-lines of a mask that stands upright; None if there is no nerve."""
-    import cv2
-
-    mask = fill_small_holes(mask, um_per_px)
+    mask, half_width = without_blobs(fill_small_holes(mask, um_per_px), um_per_px)
     skeleton = thin(mask)
     if not skeleton.any():
         return None
-    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    half_width = np.clip(distance - 0.5, 0.5, min(mask.shape) / 2.0)  # pixel centre to outline
     paths = trace_paths(skeleton)
     junction_radius = _at(half_width, paths.junctions)
     paths = split_hairpins(prune_spurs(paths, _at(half_width, paths.points), junction_radius))

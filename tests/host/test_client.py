@@ -70,6 +70,17 @@ def test_a_failing_node_is_named(client: Client, tmp_path: Path) -> None:
     assert caught.value.node == "7"
 
 
+def test_an_error_of_the_pack_keeps_its_own_fix(client: Client) -> None:
+    graph = {
+        "1": {"class_type": "SolidMask", "inputs": {"value": 0.0, "width": 8, "height": 8}},
+        "2": {"class_type": "CCM_NerveBiomarkers", "inputs": {"mask": ["1", 0], "um_per_px": 0.0}},
+    }
+    with pytest.raises(ExecutionError) as caught:
+        client.run(graph)
+    assert str(caught.value).count("Fix: ") == 1
+    assert "HRT3" in caught.value.fix
+
+
 def test_ctrl_c_during_a_run_leaves_a_usable_client(
     client: Client, capfd: pytest.CaptureFixture[str]
 ) -> None:
