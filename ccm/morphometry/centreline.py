@@ -121,7 +121,9 @@ def sample(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     values = np.empty((rows, MAP_COLUMNS), dtype=np.float32)
     for row in range(0, rows, MAP_ROWS):
         part = slice(row, row + MAP_ROWS)
-        values[part] = cv2.remap(picture, *maps[:, part], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        values[part] = cv2.remap(
+            picture, maps[0, part], maps[1, part], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
     return values.ravel()[:size].reshape(x.shape)
 
 

@@ -82,7 +82,8 @@ def thin(mask: np.ndarray) -> np.ndarray:
     left = cv2.countNonZero(line)
     while True:
         for table in _thinning_tables():
-            line &= cv2.LUT(cv2.filter2D(line, -1, NEIGHBOUR_BITS, borderType=cv2.BORDER_CONSTANT), table)
+            code = cv2.filter2D(line, -1, NEIGHBOUR_BITS, borderType=cv2.BORDER_CONSTANT)
+            line = cv2.bitwise_and(line, cv2.LUT(code, table))
         before, left = left, cv2.countNonZero(line)
         if left == before:
             return line.astype(bool)
