@@ -10,7 +10,7 @@ import sys
 
 import cv2
 import numpy as np
-from superccm import api
+from superccm import api  # pyright: ignore[reportMissingImports]  it has an environment of its own
 
 UM_PER_PX = 400 / 384
 

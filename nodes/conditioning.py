@@ -127,7 +127,7 @@ class ApplyNerveMaskControl(io.ComfyNode):
     def execute(
         cls, positive, negative, control_net, mask, vae, strength, start, end, latent=None
     ) -> io.NodeOutput:
-        from nodes import ControlNetApplyAdvanced  # the host's
+        from nodes import ControlNetApplyAdvanced  # the host's  # pyright: ignore[reportAttributeAccessIssue]
 
         masks = to_masks(mask)
         check_control_masks(masks)

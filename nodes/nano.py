@@ -66,7 +66,8 @@ def _load_checkpoint(name: str) -> tuple[Any, ...]:
 def _read(name: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     import comfy.utils
 
-    return comfy.utils.load_torch_file(str(_existing(name)), safe_load=True, return_metadata=True)
+    loaded: Any = comfy.utils.load_torch_file(str(_existing(name)), safe_load=True, return_metadata=True)
+    return loaded
 
 
 def _existing(name: str) -> Path:

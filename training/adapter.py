@@ -107,7 +107,7 @@ def _inject(network: torch.nn.Module, config: AdapterConfig) -> None:
     network.requires_grad_(False)
     lora = LoraConfig(
         r=config.rank,
-        lora_alpha=config.alpha,
+        lora_alpha=config.alpha,  # pyright: ignore[reportArgumentType]  PEFT takes any number
         use_dora=config.kind == "wdlora",
         target_modules=config.targets,
         lora_dropout=0.0,
@@ -141,7 +141,8 @@ def _optimise(
     losses = []
     for step in range(config.steps):
         crops = _crops(data, config, rng)
-        crops.captions[rng.random(config.batch) < config.caption_drop] = len(prompts.pooled) - 1
+        dropped = torch.from_numpy(rng.random(config.batch) < config.caption_drop)
+        crops.captions[dropped] = len(prompts.pooled) - 1
         loss = _loss(model, control, crops, _chosen(prompts, crops.captions), config, generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

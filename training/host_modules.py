@@ -41,11 +41,10 @@ def load_nano(folder: Path) -> tuple[Any, Any, Any]:
     from ..nodes.nano_clip import load_nano_clip
 
     options = {"dtype": torch.float32}
-    patcher = comfy.sd.load_checkpoint_guess_config(
+    patcher: Any = comfy.sd.load_checkpoint_guess_config(
         str(folder / BASE_FILE), output_vae=False, output_clip=False, model_options=options
     )[0]
-    control = comfy.controlnet.load_controlnet(
-        str(folder / CONTROL_FILE), model_options=options
-    ).control_model
-    text = comfy.utils.load_torch_file(str(folder / TEXT_FILE), safe_load=True, return_metadata=True)
+    control_net: Any = comfy.controlnet.load_controlnet(str(folder / CONTROL_FILE), model_options=options)
+    control = control_net.control_model
+    text: Any = comfy.utils.load_torch_file(str(folder / TEXT_FILE), safe_load=True, return_metadata=True)
     return patcher.model, control.float().requires_grad_(False), load_nano_clip(*text)

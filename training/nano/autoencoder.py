@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +74,8 @@ def _write_projection(encoder: nn.Sequential, projection: Projection) -> None:
         for parameter in encoder.parameters():
             parameter.zero_()
         stages = [m for m in encoder if isinstance(m, nn.Conv2d)]
-        first, strided, last = stages[0], stages[1:-1], stages[-1]
+        first, strided = stages[0], stages[1:-1]
+        last: Any = stages[-1]
         first.weight[0, :, 1, 1] = 1.0 / 3.0
         for level, conv in enumerate(strided):
             for channel in range(4**level):
@@ -105,7 +107,7 @@ class DecoderSchedule:
 
 def train_decoder(vae: nn.Module, frames: np.ndarray, latents: Tensor, schedule: DecoderSchedule) -> None:
     """Train the decoder in place on random crops of frames uint8 [N,H,W] and their latents."""
-    decoder = vae.taesd_decoder.to(memory_format=torch.channels_last).train()
+    decoder: Any = vae.get_submodule("taesd_decoder").to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=0.0)
     rng = np.random.default_rng(schedule.seed)
     for step in range(schedule.steps):
@@ -153,7 +155,7 @@ def _bands(x: Tensor) -> tuple[Tensor, Tensor]:
     return x - fine, fine - coarse
 
 
-def _share_grey(last: nn.Conv2d) -> None:
+def _share_grey(last: Any) -> None:
     """Make the three output channels one, so that a decoded frame is exactly grey."""
     with torch.no_grad():
         last.weight.copy_(last.weight.mean(0, keepdim=True).expand_as(last.weight).contiguous())

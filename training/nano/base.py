@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +71,7 @@ class NanoModel(nn.Module):
         return self.base(x, s * 1000, context=prompt.context, y=prompt.pooled, control=c)
 
 
-def _initialise(base: nn.Module, control: nn.Module) -> None:
+def _initialise(base: Any, control: Any) -> None:
     """Zero the modulations and the last layer; start the control output small but not at zero."""
     with torch.no_grad():
         for model in (base, control):
@@ -122,7 +123,7 @@ def train_base(
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)
         z, hint, words = _batch(data, schedule, rng)
-        dropped = rng.random(schedule.batch) < CAPTION_DROP
+        dropped = torch.from_numpy(rng.random(schedule.batch) < CAPTION_DROP)
         words[dropped] = empty[rng.integers(0, 2, int(dropped.sum()))]
         loss = _loss(model, z, hint, words, generator)
         optimizer.zero_grad(set_to_none=True)
@@ -165,7 +166,8 @@ def _loss(model: NanoModel, z: Tensor, hint: Tensor, words: Tensor, generator: t
 
 @torch.no_grad()
 def _update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+    for mean, latest in zip(average.parameters(), model.parameters(), strict=True):
+        mean.lerp_(latest, 1 - decay)
 
 
 def control_to_diffusers(

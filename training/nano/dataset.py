@@ -72,8 +72,10 @@ def _chunk(kind: str, n: int, seed: int, start: int) -> PhantomSet:
 
     cv2.setNumThreads(1)
     pairs = [_pair(kind, seed, k) for k in range(start, min(start + CHUNK, n))]
-    stacks = [np.stack([_to_uint8(getattr(p, name)) for p in pairs]) for name in ("frame", "mask", "nerves")]
-    return PhantomSet(*stacks, [p.caption for p in pairs])
+    frames, masks, nerves = (
+        np.stack([_to_uint8(getattr(p, name)) for p in pairs]) for name in ("frame", "mask", "nerves")
+    )
+    return PhantomSet(frames, masks, nerves, [p.caption for p in pairs])
 
 
 def _pair(kind: str, seed: int, k: int) -> PhantomPair:

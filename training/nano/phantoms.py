@@ -83,7 +83,7 @@ def _pair(
     frame = render(tree, appearance, rng)
     nerves = draw_mask(tree) > 0
     mask = style_mask(draw_mask(tree, width_px=float(rng.choice([2, 3, 3, 3, 4]))) > 0, rng)
-    turn, mirror = rng.integers(4), rng.random() < 0.5
+    turn, mirror = int(rng.integers(4)), rng.random() < 0.5
     frame, mask, nerves = (_turned(a, turn, mirror) for a in (frame, mask, nerves))
     return PhantomPair(frame, mask, nerves, caption, cohort)
 
