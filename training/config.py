@@ -1,0 +1,347 @@
+"""The configuration of a training run: what every key means, its default, and what it may be.
+
+A configuration is a TOML file with one table for each dataclass below. Each key documents itself, so that the
+reader of a file, the error messages and docs/training.md say the same.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import sys
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from ..ccm.errors import TrainingError
+
+FAMILIES = ("nano", "sd15", "sdxl", "sd35", "flux", "qwen-image", "qwen-image-edit")
+Family = Literal["nano", "sd15", "sdxl", "sd35", "flux", "qwen-image", "qwen-image-edit"]
+
+
+def key(doc: str, default: Any = MISSING, low: float = -math.inf, high: float = math.inf) -> Any:
+    """A documented key; numbers, and those of a list, lie in low..high, both included."""
+    return field(default=default, metadata={"doc": doc, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class BaseConfig:
+    """The model that is adapted."""
+
+    family: Family = key("which kind of model it is")
+    checkpoint: str = key("one file with everything; a name in models/checkpoints or a path", "")
+    diffusion_model: str = key("the diffusion model alone; a name in models/diffusion_models or a path", "")
+    text_encoder: tuple[str, ...] = key(
+        "text encoder, or several; names in models/text_encoders or paths", ()
+    )
+    vae: str = key("autoencoder; a name in models/vae or a path", "")
+    control_net: str = key("control net that takes the nerve mask; a name in models/controlnet or a path", "")
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = key(
+        "type of the frozen weights; auto is the file's own on a GPU and fp32 on a CPU", "auto"
+    )
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Frames, masks, and what is drawn from them."""
+
+    path: str = key("a folder or a .csv table; relative to the configuration file")
+    layout: str = key("how the folder is laid out; auto finds it out", "auto")
+    um_per_px: float | None = key("pixel size in um, where the data set does not say", None, 1e-3, 100)
+    fractions: tuple[float, ...] = key(
+        "shares of the patients for training, validation and test", (0.8, 0.1, 0.1), 0, 1
+    )
+    crop_px: int | None = key("side of random square crops in pixels; without it, whole frames", None, 16)
+    flips: bool = key("flip and turn by 90 degrees at random, frame and mask alike", True)
+    caption_drop: float = key("share of samples with the empty prompt", 0.1, 0, 1)
+    control_drop: float = key("share of samples without the mask", 0.0, 0, 1)
+    balanced: bool = key("draw every cohort equally often", True)
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """The layers that are trained."""
+
+    method: Literal["wdlora", "lora", "rslora"] = key(
+        "wdlora (DoRA), lora, or rslora (scaled by the root of the rank)", "wdlora"
+    )
+    rank: int = key("rank of B A", 16, 1, 4096)
+    alpha: float = key("s = alpha / rank multiplies B A (rslora: alpha / sqrt(rank))", 16.0, 1e-6)
+    targets: str = key(
+        "regular expression over the host's module names, matched as a whole; empty: the family's own", ""
+    )
+    norm: Literal["factored", "peft"] = key(
+        "how wdlora computes its norms: from the factors, or as PEFT does, slower", "factored"
+    )
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What is minimised."""
+
+    noise_level: Literal["uniform", "logit-normal", "shifted"] = key(
+        "how noise levels are drawn: uniform, sigmoid of a normal, or uniform and then shifted",
+        "logit-normal",
+    )
+    mean: float = key("mean of the normal of logit-normal; above 0 is more noise", 0.0, -10, 10)
+    std: float = key("standard deviation of the normal of logit-normal", 1.0, 1e-3, 10)
+    shift: float = key("shift s of shifted: u -> s u / (1 + (s - 1) u)", 3.0, 1e-2, 100)
+    min_snr_gamma: float | None = key(
+        "gamma of min-SNR weighting, epsilon and v models only; without it, none", None, 1e-3
+    )
+    nerve_weight: float = key("extra weight of a latent pixel full of nerve, before normalisation", 0.0, 0)
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How it is minimised."""
+
+    name: Literal["adamw", "adamw8bit"] = key("adamw, or adamw8bit of bitsandbytes", "adamw")
+    learning_rate: float = key("highest learning rate", 1e-4, 0, 1)
+    weight_decay: float = key("decoupled weight decay", 0.0, 0, 1)
+    betas: tuple[float, ...] = key(
+        "decay of the two moments; one-cycle moves the first between 0.85 and 0.95", (0.9, 0.999), 0, 1
+    )
+    schedule: Literal["constant", "cosine", "one-cycle"] = key("course of the learning rate", "cosine")
+    warmup_steps: int = key("steps until the learning rate is at its highest", 100, 0)
+    steps: int = key("optimizer steps of the run", 2000, 1)
+    batch: int = key("samples of one forward pass, the micro-batch", 1, 1)
+    accumulation: int = key("micro-batches of one optimizer step; batch x accumulation samples", 1, 1)
+    clip_norm: float = key("largest norm of the gradient; 0 leaves it as it is", 1.0, 0)
+    ema_decay: float = key(
+        "decay of the averaged adapter that is validated and exported; 0: none", 0.0, 0, 0.99999
+    )
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """What trades speed for memory."""
+
+    autocast: Literal["bf16", "off"] = key("compute in bf16, adapters stay in fp32; or off", "bf16")
+    checkpointing: bool = key("compute the activations of each block again in the backward pass", False)
+    offload_blocks: int = key(
+        "so many of the last blocks keep their frozen weights in main memory; implies checkpointing of them",
+        0,
+        0,
+    )
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """Generated frames of held-out patients."""
+
+    every: int = key("optimizer steps between validations; 0: none", 0, 0)
+    frames: int = key("how many held-out frames", 8, 1)
+    steps: int = key("sampling steps of a frame", 20, 1, 1000)
+    guidance: float = key("classifier-free guidance scale", 4.0, 0, 100)
+    criterion: str = key("min or max, and the number that tells the best checkpoint", "max adherence_f1")
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """What a killed run goes on from."""
+
+    every: int = key("optimizer steps between checkpoints", 100, 1)
+    keep_last: int = key("how many are kept, the best one besides", 2, 1)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where and how it runs."""
+
+    folder: str = key("folder of the run; relative to where the command is typed")
+    seed: int = key("fixes every sample, its noise, and the adapter's first values", 0, 0, 2**63 - 1)
+    device: str = key("auto, cpu, cuda or cuda:N", "auto")
+    tensorboard: bool = key("write TensorBoard events too", False)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole configuration; each field is a TOML table."""
+
+    base: BaseConfig
+    data: DataConfig
+    run: RunConfig
+    adapter: AdapterConfig = AdapterConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    memory: MemoryConfig = MemoryConfig()
+    validation: ValidationConfig = ValidationConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+
+    @property
+    def effective_batch(self) -> int:
+        """Samples of one optimizer step, over all processes together."""
+        return self.optimizer.batch * self.optimizer.accumulation
+
+
+def read_config(path: Path | str, settings: tuple[str, ...] = ()) -> TrainConfig:
+    """Read a TOML file; each setting "table.key=value" replaces a key. A relative data.path starts at the file.
+
+    Raises TrainingError naming the file, the key, and the nearest key that exists.
+    """
+    path = Path(path)
+    try:
+        tables = load_toml(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise TrainingError(
+            f"{path} cannot be read ({error.strerror})", fix="copy one of training/configs and edit it"
+        ) from error
+    except ValueError as error:
+        raise TrainingError(f"{path} is not TOML: {error}", fix="correct that line") from error
+    for setting in settings:
+        _override(tables, setting)
+    config = parse_config(tables, str(path))
+    data = Path(config.data.path)
+    return (
+        config
+        if data.is_absolute()
+        else replace(config, data=replace(config.data, path=str(path.parent / data)))
+    )
+
+
+def parse_config(tables: Mapping[str, Any], source: str = "the configuration") -> TrainConfig:
+    """Return the checked configuration of nested tables; raises TrainingError naming `source` and the key."""
+    known = {f.name: kind for f, kind in _typed(TrainConfig)}
+    _known_only(tables, known, source, "table")
+    parsed = {name: _section(kind, tables.get(name, {}), name, source) for name, kind in known.items()}
+    config = TrainConfig(**parsed)
+    _check(config, source)
+    return config
+
+
+def load_toml(text: str) -> dict[str, Any]:
+    """Parse TOML; `tomli` stands in for the standard library's parser below Python 3.11."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib.loads(text)
+
+
+def to_tables(config: TrainConfig) -> dict[str, dict[str, Any]]:
+    """Nested tables of JSON values; keys that are not set are left out, as TOML knows no null."""
+    tables = json.loads(json.dumps(asdict(config)))
+    return {name: {k: v for k, v in table.items() if v is not None} for name, table in tables.items()}
+
+
+def to_toml(config: TrainConfig) -> str:
+    """Write a configuration so that `read_config` gives it back."""
+    lines = []
+    for name, table in to_tables(config).items():
+        lines += [f"[{name}]", *(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in table.items()), ""]
+    return "\n".join(lines)
+
+
+def _section(kind: type, table: Any, name: str, source: str) -> Any:
+    if not isinstance(table, Mapping):
+        raise TrainingError(
+            f"{source}: {name} is {table!r}, not a table", fix=f"write [{name}] above its keys"
+        )
+    known = {f.name: (f, hint) for f, hint in _typed(kind)}
+    _known_only(table, known, f"{source} [{name}]", "key")
+    values = {}
+    for child, (f, hint) in known.items():
+        if child in table:
+            values[child] = _value(hint, table[child], f"{name}.{child}", f.metadata, source)
+        elif f.default is MISSING:
+            raise TrainingError(f"{source} lacks {name}.{child}, {f.metadata['doc']}", fix="add that key")
+    return kind(**values)
+
+
+def _value(hint: Any, value: Any, name: str, metadata: Mapping[str, Any], source: str) -> Any:
+    """Return the value as the type that the dataclass declares; the doc of the key is the advice."""
+
+    def wrong(expected: str) -> TrainingError:
+        return TrainingError(
+            f"{source}: {name} is {value!r}, expected {expected}", fix=f"correct it: {metadata['doc']}"
+        )
+
+    origin, choices = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        if value not in choices:
+            raise wrong("one of " + ", ".join(map(str, choices)) + _nearest(value, choices))
+        return value
+    if origin in (Union, types.UnionType):
+        return _value(next(c for c in choices if c is not type(None)), value, name, metadata, source)
+    if origin is tuple:
+        entries = [value] if isinstance(value, str) else value
+        if not isinstance(entries, list | tuple):
+            raise wrong("a list")
+        return tuple(_value(choices[0], entry, name, metadata, source) for entry in entries)
+    if hint is float and type(value) is int:
+        value = float(value)
+    if type(value) is not hint:
+        raise wrong({int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[hint])
+    if hint in (int, float) and not (math.isfinite(value) and metadata["low"] <= value <= metadata["high"]):
+        raise wrong(f"a number in {_range(metadata)}")
+    return value
+
+
+def _range(metadata: Mapping[str, Any]) -> str:
+    low, high = metadata["low"], metadata["high"]
+    return f"{low:g} to {high:g}" if math.isfinite(low) and math.isfinite(high) else f"{low:g} or more"
+
+
+def _check(config: TrainConfig, source: str) -> None:
+    """What one key alone cannot tell."""
+    data, optimizer = config.data, config.optimizer
+    problems = {
+        "data.fractions": (
+            len(data.fractions) != 3 or not math.isclose(sum(data.fractions), 1, abs_tol=1e-6),
+            "three numbers that add up to 1, for training, validation and test",
+        ),
+        "optimizer.betas": (
+            len(optimizer.betas) != 2 or max(optimizer.betas) >= 1,
+            "two numbers below 1",
+        ),
+        "optimizer.warmup_steps": (
+            optimizer.warmup_steps > optimizer.steps,
+            f"at most optimizer.steps, {optimizer.steps}",
+        ),
+        "validation.criterion": (
+            config.validation.criterion.split(" ")[0] not in ("min", "max")
+            or len(config.validation.criterion.split(" ")) != 2,
+            'min or max and the name of a number, as in "max adherence_f1"',
+        ),
+    }
+    for name, (is_wrong, expected) in problems.items():
+        if is_wrong:
+            table, _, child = name.partition(".")
+            value = getattr(getattr(config, table), child)
+            raise TrainingError(f"{source}: {name} is {value!r}, expected {expected}", fix="correct it")
+
+
+def _override(tables: dict[str, Any], setting: str) -> None:
+    name, equals, text = setting.partition("=")
+    table, dot, child = name.strip().partition(".")
+    if not (equals and dot):
+        raise TrainingError(f"--set {setting} says nothing", fix="write --set table.key=value")
+    try:
+        value = load_toml(f"value = {text}")["value"]
+    except ValueError:
+        value = text.strip()  # a text without quotes, which shells take away
+    tables.setdefault(table, {})[child] = value
+
+
+def _known_only(names: Mapping[str, Any], known: Mapping[str, Any], where: str, what: str) -> None:
+    for name in names:
+        if name not in known:
+            raise TrainingError(
+                f"{where} has an unknown {what} {name!r}{_nearest(name, list(known))}",
+                fix=f"correct or remove it; there are {', '.join(known)}",
+            )
+
+
+def _nearest(value: Any, choices: Any) -> str:
+    close = difflib.get_close_matches(str(value), [str(c) for c in choices], n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _typed(kind: type) -> list[tuple[Any, Any]]:
+    hints = get_type_hints(kind)
+    assert is_dataclass(kind)
+    return [(f, hints[f.name]) for f in fields(kind)]
