@@ -72,6 +72,7 @@ _PHRASES = {
     ),
 }
 
+NEUTRAL_PROMPT = "corneal confocal microscopy frame of the sub-basal nerve plexus"
 NEGATIVE_PROMPT = "colour, text, watermark, drawing, blur, checkerboard pattern, motion artefact, no nerves"
 
 
@@ -86,7 +87,7 @@ def parse_cohort(name: str) -> Cohort:
 def clinical_prompt(cohort: Cohort, modifiers: str = "") -> str:
     """Describe a frame of the cohort in one clinical sentence; modifiers are appended."""
     parts = [
-        "corneal confocal microscopy frame of the sub-basal nerve plexus",
+        NEUTRAL_PROMPT,
         cohort.value,
         _PHRASES[cohort],
     ]

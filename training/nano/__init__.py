@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
 
     import torch
 
-    from ..host_modules import import_host
+    from ..bases.host_modules import import_host
 
     import_host()
     if options.threads:

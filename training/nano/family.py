@@ -182,7 +182,7 @@ def lora_stage(shop: Workshop) -> None:
 def _train_adapter(shop: Workshop, kind: Literal["wdlora", "lora"]) -> None:
     """Train on cohort pairs and the assembled files; half the captions are the cohort's name alone."""
     from ..adapter import AdapterConfig, AdapterData, Prompts, train_adapter
-    from ..host_modules import load_nano
+    from ..bases.host_modules import load_nano
 
     path = shop.out / ADAPTER_FILES[kind]
     if path.exists():

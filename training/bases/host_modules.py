@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..ccm.errors import HostError
+import torch
+
+from ...ccm.errors import HostError
 
 
 def import_host() -> None:
@@ -23,11 +25,29 @@ def import_host() -> None:
             f"COMFYUI_PATH is {root!r}, which holds no ComfyUI", fix="run `python . train` or set it"
         )
     sys.path.insert(0, root)
-    import torch
     from comfy.cli_args import args
 
     args.cpu = not torch.cuda.is_available()
     args.use_pytorch_cross_attention = True
+
+
+def leave_inference_mode(module: torch.nn.Module) -> None:
+    """Re-create parameters and buffers that were made in inference mode, which cannot take part in backward."""
+    with torch.inference_mode(False):
+        for part in module.modules():
+            for name, parameter in part.named_parameters(recurse=False):
+                if parameter.is_inference():
+                    setattr(part, name, torch.nn.Parameter(parameter.clone(), requires_grad=False))
+            for name, buffer in part.named_buffers(recurse=False):
+                if buffer.is_inference():
+                    setattr(part, name, buffer.clone())
+
+
+def pytorch_attention(_: Any, *args: Any, **options: Any) -> torch.Tensor:
+    """The host's attention override for training: its default one breaks in backward when memory is low."""
+    from comfy.ldm.modules.attention import attention_pytorch
+
+    return attention_pytorch(*args, **options)
 
 
 def load_nano(folder: Path) -> tuple[Any, Any, Any]:
@@ -35,10 +55,9 @@ def load_nano(folder: Path) -> tuple[Any, Any, Any]:
     import comfy.controlnet
     import comfy.sd
     import comfy.utils
-    import torch
 
-    from ..nodes.nano import BASE_FILE, CONTROL_FILE, TEXT_FILE
-    from ..nodes.nano_clip import load_nano_clip
+    from ...nodes.nano import BASE_FILE, CONTROL_FILE, TEXT_FILE
+    from ...nodes.nano_clip import load_nano_clip
 
     options = {"dtype": torch.float32}
     patcher: Any = comfy.sd.load_checkpoint_guess_config(

@@ -1,0 +1,165 @@
+"""Load a base model by the names of its files, through the host's own loaders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ...ccm.errors import TrainingError
+from .families import FAMILIES, Family
+from .host_base import HostBase
+
+if TYPE_CHECKING:
+    from ..config import BaseConfig
+
+FOLDERS = {  # of the host, by key of the table [base]
+    "checkpoint": "checkpoints",
+    "diffusion_model": "diffusion_models",
+    "text_encoder": "text_encoders",
+    "vae": "vae",
+    "control_net": "controlnet",
+}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+WORDS = "ccm.words"  # metadata of the embedded prompt encoder's file
+
+
+def load_base(config: BaseConfig) -> HostBase:
+    """Load the base that the table [base] of a configuration names.
+
+    Files go by their names in the host's model folders, or by path; `nano` without any is the embedded family.
+    Raises TrainingError for a family that is unknown or not the checkpoint's, and for a missing file or part.
+    """
+    from comfy import model_management
+
+    facts = _family(config.family)
+    paths = _paths(config)
+    with torch.inference_mode(False):
+        options = _options(config.dtype)
+        model, clip, vae = _load_model(paths, options)
+        if "text_encoder" in paths:
+            clip = _load_text_encoder(paths["text_encoder"], facts)
+        if "vae" in paths:
+            vae = _load_vae(paths["vae"][0])
+        control_net = _load_control_net(paths, options)
+        _check(facts, model, clip, vae)
+        model_management.unload_all_models()  # from here on the host neither moves nor patches the model
+        return HostBase(facts, model.model, clip, vae, control_net, model_management.get_torch_device())
+
+
+def _family(name: str) -> Family:
+    if name not in FAMILIES:
+        raise TrainingError(f"Unknown base family {name!r}", fix=f"use one of {', '.join(FAMILIES)}")
+    return FAMILIES[name]
+
+
+def _paths(config: BaseConfig) -> dict[str, list[Path]]:
+    """Return the files by key, each found; the embedded family where `nano` names none."""
+    named: dict[str, Any] = {key: getattr(config, key) for key in FOLDERS if getattr(config, key)}
+    if config.family == "nano":
+        named = {**_embedded(), **named}
+    lists = {key: [names] if isinstance(names, (str, Path)) else list(names) for key, names in named.items()}
+    return {key: [find_file(name, key) for name in names] for key, names in lists.items()}
+
+
+def _embedded() -> dict[str, Path]:
+    from ...nodes.nano import BASE_FILE, CONTROL_FILE, TEXT_FILE, WEIGHTS
+
+    return {
+        "checkpoint": WEIGHTS / BASE_FILE,
+        "control_net": WEIGHTS / CONTROL_FILE,
+        "text_encoder": WEIGHTS / TEXT_FILE,
+    }
+
+
+def find_file(name: str | Path, key: str) -> Path:
+    """Return the file that a key of [base] names; the TrainingError lists the folders that were searched."""
+    import folder_paths
+
+    found = folder_paths.get_full_path(FOLDERS[key], str(name))
+    if found is not None:
+        return Path(found)
+    if Path(name).expanduser().is_file():
+        return Path(name).expanduser()
+    folders = ", ".join(folder_paths.get_folder_paths(FOLDERS[key]))
+    raise TrainingError(
+        f"[base] {key} = {str(name)!r} is neither a file nor in {folders}",
+        fix=f"put the file into one of these folders, or give its path in [base] {key}",
+    )
+
+
+def _options(dtype: str) -> dict[str, Any]:
+    """Return the host's loading options: `auto` is the host's choice on a GPU and fp32 on a CPU."""
+    from comfy import model_management
+
+    if dtype != "auto":
+        return {"dtype": DTYPES[dtype]}
+    on_cpu = model_management.get_torch_device().type == "cpu"
+    return {"dtype": torch.float32} if on_cpu else {}
+
+
+def _load_model(paths: dict[str, list[Path]], options: dict[str, Any]) -> tuple[Any, Any, Any]:
+    import comfy.sd
+
+    if "diffusion_model" in paths:
+        return comfy.sd.load_diffusion_model(str(paths["diffusion_model"][0]), options), None, None
+    if "checkpoint" not in paths:
+        raise TrainingError(
+            "[base] names no model", fix="set checkpoint, or diffusion_model with text_encoder and vae"
+        )
+    loaded = comfy.sd.load_checkpoint_guess_config(
+        str(paths["checkpoint"][0]), output_clip="text_encoder" not in paths, model_options=options
+    )
+    return loaded[:3]
+
+
+def _load_text_encoder(files: list[Path], facts: Family) -> Any:
+    import comfy.sd
+    import comfy.utils
+
+    if len(files) == 1:
+        state, metadata = comfy.utils.load_torch_file(str(files[0]), safe_load=True, return_metadata=True)
+        if metadata and WORDS in metadata:
+            from ...nodes.nano_clip import load_nano_clip
+
+            return load_nano_clip(state, metadata)
+    kind = getattr(comfy.sd.CLIPType, facts.clip_type)
+    return comfy.sd.load_clip([str(file) for file in files], clip_type=kind)
+
+
+def _load_vae(file: Path) -> Any:
+    import comfy.sd
+    import comfy.utils
+
+    state, metadata = comfy.utils.load_torch_file(str(file), return_metadata=True)
+    vae = comfy.sd.VAE(sd=state, metadata=metadata)
+    vae.throw_exception_if_invalid()
+    return vae
+
+
+def _load_control_net(paths: dict[str, list[Path]], options: dict[str, Any]) -> Any:
+    import comfy.controlnet
+
+    if "control_net" not in paths:
+        return None
+    file = str(paths["control_net"][0])
+    net = comfy.controlnet.load_controlnet(file, model_options=options)
+    if not isinstance(net, comfy.controlnet.ControlNet):
+        raise TrainingError(
+            f"{file} holds no control net that can be trained with",
+            fix="name a control net of the base's family in [base] control_net",
+        )
+    return net
+
+
+def _check(facts: Family, model: Any, clip: Any, vae: Any) -> None:
+    have = type(model.model).__name__
+    if have != facts.host_class:
+        raise TrainingError(
+            f"The model file holds a model that the host calls {have}; family {facts.name!r} needs {facts.host_class}",
+            fix="correct [base] family, or name another file",
+        )
+    for part, key in ((clip, "text_encoder"), (vae, "vae")):
+        if part is None:
+            raise TrainingError(f"The model file holds no {key}", fix=f"name one in [base] {key}")
