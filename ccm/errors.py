@@ -3,6 +3,7 @@
 CCMError
 ├── ImageError           a frame that cannot be used (NaN, empty, wrong shape)
 ├── MaskError            a nerve mask that cannot be used (empty, wrong aspect, wrong count)
+├── DataError            a folder or table of frames that cannot be used
 ├── PixelSizeError       a pixel size that is not a positive number of micrometres
 ├── CohortError          an unknown cohort
 ├── TargetError          biomarker targets that no nerve tree can reach
@@ -33,6 +34,10 @@ class ImageError(CCMError):
 
 class MaskError(CCMError):
     """A nerve mask that cannot be used."""
+
+
+class DataError(CCMError):
+    """A folder or table of frames that cannot be used."""
 
 
 class PixelSizeError(CCMError):

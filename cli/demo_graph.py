@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..batch.client import Client, Graph
 from ..ccm.cohorts import Cohort
-from ..ccm.errors import ImageError
+from ..ccm.frames.reading import frame_size
 from ..ccm.images import FIELD_UM, check_um_per_px
 from ..host.paths import ROOT
 
@@ -30,7 +30,7 @@ def prepare(frame: Path | None, um_per_px: float | None, seed: int) -> Graph:
         if "seed" in node["inputs"]:
             node["inputs"]["seed"] += seed
     if frame is not None:
-        size = check_um_per_px(FIELD_UM / _width(frame) if um_per_px is None else um_per_px)
+        size = check_um_per_px(FIELD_UM / frame_size(frame)[0] if um_per_px is None else um_per_px)
         for title in (REAL_SEGMENT, REAL_MEASURE):
             graph[find(graph, title)]["inputs"]["um_per_px"] = size
     return graph
@@ -68,18 +68,3 @@ def find(graph: Graph, title: str) -> str:
 def has(graph: Graph, title: str) -> bool:
     """Return whether a node has this title."""
     return any(data["_meta"]["title"] == title for data in graph.values())
-
-
-def _width(frame: Path) -> int:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(frame) as picture:
-            width, pages = picture.width, getattr(picture, "n_frames", 1)
-    except (OSError, UnidentifiedImageError) as error:
-        raise ImageError(
-            f"{frame} cannot be opened as a picture ({error})", fix="give a PNG, JPEG or TIFF file"
-        ) from error
-    if pages != 1:
-        raise ImageError(f"{frame} holds {pages} pictures", fix="save one of them as a file of its own")
-    return width
