@@ -1,0 +1,26 @@
+"""How many bytes of tensors a piece of work allocates at its peak, over what was there before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+
+def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
+    """Run `work` and return the peak, as the allocator of the device saw it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    with torch.autograd.profiler.profile(profile_memory=True) as recorded:
+        work()
+    events = [e for e in recorded.kineto_results.events() if e.name() == "[memory]"]  # pyright: ignore
+    alive = most = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        alive += event.nbytes()
+        most = max(most, alive)
+    return most
