@@ -156,6 +156,7 @@ class RunConfig:
     seed: int = key("fixes every sample, its noise, and the adapter's first values", 0, 0, 2**63 - 1)
     device: str = key("auto, cpu, cuda or cuda:N", "auto")
     tensorboard: bool = key("write TensorBoard events too", False)
+    licence: str = key("licence of the adapter, written into its file; the base's and the data's bind it", "")
 
 
 @dataclass(frozen=True)

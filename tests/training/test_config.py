@@ -67,8 +67,12 @@ def test_writing_and_reading_gives_the_same_configuration(tmp_path):
 def test_settings_replace_keys_and_texts_need_no_quotes(tmp_path):
     file = tmp_path / "c.toml"
     file.write_text(c.to_toml(c.parse_config(MINIMAL)), "utf-8")
-    config = c.read_config(file, ("optimizer.steps=7", "adapter.method=lora", "optimizer.betas=[0.8, 0.9]"))
-    assert (config.optimizer.steps, config.adapter.method, config.optimizer.betas) == (7, "lora", (0.8, 0.9))
+    config = c.read_config(file, ("optimizer.steps=700", "adapter.method=lora", "optimizer.betas=[0.8, 0.9]"))
+    assert (config.optimizer.steps, config.adapter.method, config.optimizer.betas) == (
+        700,
+        "lora",
+        (0.8, 0.9),
+    )
     with pytest.raises(TrainingError, match="table.key=value"):
         c.read_config(file, ("steps=7",))
 

@@ -1,0 +1,64 @@
+"""Several processes that train one adapter, as `accelerate launch` starts them.
+
+Every process holds the whole model and computes its share of each step's samples; the gradients are added up.
+So the result is that of one process, up to the order of a sum.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's place among all of them, and its device."""
+
+    device: torch.device
+    index: int = 0
+    count: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this one writes files and reports."""
+        return self.index == 0
+
+    def share(self, positions: range) -> range:
+        """This process's consecutive part of a step's positions; the parts differ by one sample at most."""
+        n = len(positions)
+        return positions[n * self.index // self.count : n * (self.index + 1) // self.count]
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes, which gets the same bits everywhere."""
+        if self.count == 1:
+            return
+        flat = torch.cat([t.detach().reshape(-1) for t in tensors])
+        torch.distributed.all_reduce(flat)
+        for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process."""
+        count = torch.tensor(float(flag), device=self.device)
+        self.add_up([count])
+        return bool(count > 0)
+
+    def wait(self) -> None:
+        """Go on when every process has come here."""
+        if self.count > 1:
+            torch.distributed.barrier()
+
+
+def join(device: str) -> Processes:
+    """Return this process's place; the device "auto" is the GPU of that number, and the CPU without one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        return Processes(torch.device(chosen))
+    from accelerate import PartialState
+
+    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+    return Processes(torch.device(state.device), state.process_index, state.num_processes)
