@@ -9,7 +9,7 @@ import sys
 from types import FrameType
 
 from ..ccm.errors import CCMError
-from . import bench, check, demo, soak, test, train, ui, weights
+from . import adapter, bench, check, dataset, demo, soak, test, train, ui, weights
 from .command import Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -19,7 +19,9 @@ COMMANDS: tuple[Command, ...] = (
     soak.COMMAND,
     check.COMMAND,
     bench.COMMAND,
+    dataset.COMMAND,
     train.COMMAND,
+    adapter.COMMAND,
     weights.COMMAND,
 )
 PASSING_ON = {command.name for command in COMMANDS if command.passes_on}

@@ -20,19 +20,25 @@ HOST_EPS = torch.finfo(torch.float32).eps  # what ComfyUI adds to ||W0|| in its 
 
 
 class Convention(str, Enum):
-    """What the row scale of a layer means.
+    """What the scale of a layer means.
 
     LORA has none: W' = V. TRUE_M is the magnitude m of the paper. CORRECTED is c = m (||W0|| + eps) / ||V||,
     with which the stock ComfyUI loader, dividing by ||W0|| + eps instead of ||V||, gives the exact W'.
+    INPUT_AXIS is one magnitude per input, as LyCORIS trained until April 2025: column j of W' is
+    m_j V_j / (||V_j|| + eps), which the stock loader applies exactly.
     """
 
     LORA = "lora"
     TRUE_M = "true-m"
     CORRECTED = "corrected"
+    INPUT_AXIS = "input-axis"
 
 
 class AdapterLayer(NamedTuple):
-    """One layer: A [r, in] or [r, in, kh, kw], B [out, r] or [out, r, 1, 1], s, row scale [out]."""
+    """One layer: A [r, in] or [r, in, kh, kw], B [out, r] or [out, r, 1, 1], s, row scale [out].
+
+    In the convention INPUT_AXIS the scale is [in], one value per column.
+    """
 
     down: Tensor
     up: Tensor
@@ -50,6 +56,11 @@ def row_norm(weight: Tensor) -> Tensor:
     return weight.flatten(1).norm(dim=1)
 
 
+def column_norm(weight: Tensor) -> Tensor:
+    """Return ||W|| of each input over all other axes: [out, in, ...] -> [in]."""
+    return weight.transpose(0, 1).flatten(1).norm(dim=1)
+
+
 def per_row(values: Tensor, like: Tensor) -> Tensor:
     """Shape [out] so that it multiplies the rows of `like` [out, ...]."""
     return values.reshape(-1, *[1] * (like.dim() - 1))
@@ -63,11 +74,13 @@ def direction(base: Tensor, layer: AdapterLayer) -> Tensor:
 
 
 def merged(base: Tensor, layer: AdapterLayer) -> Tensor:
-    """Return W' in fp32: V, or m V / ||V||, or c V / (||W0|| + eps), by the layer's convention."""
+    """Return W' in fp32: V, or V scaled by row or by column, by the layer's convention."""
     v = direction(base, layer)
     if layer.row_scale is None:
         return v
     scale = layer.row_scale.to(base.device, torch.float32)
+    if layer.convention is Convention.INPUT_AXIS:
+        return v.mul_(per_row(scale / (column_norm(v) + HOST_EPS), v[0]))
     if layer.convention is Convention.CORRECTED:
         factor = scale / (row_norm(base.float()) + HOST_EPS)
     else:
@@ -99,8 +112,8 @@ def true_magnitude(c: Tensor, base: Tensor, v: Tensor) -> Tensor:
 
 
 def in_convention(base: Tensor, layer: AdapterLayer, convention: Convention) -> AdapterLayer:
-    """Return the same W' written in the other DoRA convention; a plain LoRA layer stays what it is."""
-    if layer.row_scale is None or layer.convention is convention:
+    """Return the same W' in the other output-axis convention; a layer with no row scale stays what it is."""
+    if layer.convention in (Convention.LORA, Convention.INPUT_AXIS, convention):
         return layer
     convert = {Convention.CORRECTED: corrected_scale, Convention.TRUE_M: true_magnitude}[convention]
     row_scale = convert(layer.row_scale, base, direction(base, layer))

@@ -5,10 +5,11 @@ Tensors of each layer, by the host's own module name; A and B in the shapes that
     diffusion_model.<module>.lora_A.weight   [r, in] or [r, in, kh, kw]
     diffusion_model.<module>.lora_B.weight   [out, r] or [out, r, 1, 1]
     diffusion_model.<module>.alpha           [] = s r; where it is missing, s = 1, as the host has it
-    diffusion_model.<module>.dora_scale      [out, 1] or [out, 1, 1, 1]; a plain LoRA has none
+    diffusion_model.<module>.dora_scale      [out, 1] or [out, 1, 1, 1]; a plain LoRA has none; on the input
+                                             axis [1, in] or [1, in, 1, 1]
 
-Metadata keys start with `ccm.`. `ccm.convention` says what dora_scale means (see `Convention`); the two DoRA
-conventions look alike, and a file without the key holds true magnitudes. A corrected file carries the true
+Metadata keys start with `ccm.`. `ccm.convention` says what dora_scale means (see `Convention`); the two
+output-axis conventions look alike, and a file without the key holds true magnitudes. A corrected file carries the true
 magnitudes too, in `ccm.magnitude`, so that the exact formula does not depend on a cast of the base, while the
 stock loader finds no key that it does not know. All tensors are written in fp32.
 """
@@ -38,6 +39,7 @@ FORMULAS = {
     Convention.LORA: "W' = W0 + s B A",
     Convention.TRUE_M: "W' = m V / ||V||, V = W0 + s B A, dora_scale = m",
     Convention.CORRECTED: "W' = c V / (||W0|| + eps), V = W0 + s B A, dora_scale = c",
+    Convention.INPUT_AXIS: "W'_j = m_j V_j / (||V_j|| + eps) for each input j, V = W0 + s B A, dora_scale = m",
 }
 PARTS = ("lora_A.weight", "lora_B.weight", "alpha", "dora_scale")
 RETRAIN = "copy the file again, or export it again from the trainer"
@@ -78,25 +80,41 @@ def save_adapter(
 
     `layers` and `base` (the weights W0 that it was trained on) go by module name without prefix, as
     `layers_from_peft` and `base_from_peft` return them. CORRECTED is what the stock loader of today's hosts
-    applies exactly; a plain LoRA ignores `convention`. `training` is any JSON-able record of how it was made.
+    applies exactly; a plain LoRA and magnitudes on the input axis ignore `convention`. `training` is any
+    JSON-able record of how it was made.
     Raises AdapterError if a layer does not fit its base or holds NaN or infinite values.
     """
-    for name, layer in layers.items():
-        check_layer(name, layer)
-    check_fit(layers, {name: weight.shape for name, weight in base.items()})
-    converted = {name: in_convention(base[name], layer, convention) for name, layer in layers.items()}
-    kind = next((v.convention for v in converted.values() if v.row_scale is not None), Convention.LORA)
-    metadata = _metadata(converted, kind, training or {})
-    metadata["ccm.base_fingerprint"] = fingerprint({name: sample(base[name]) for name in layers})
-    if kind is Convention.CORRECTED:
-        magnitudes = {n: in_convention(base[n], v, Convention.TRUE_M).row_scale for n, v in layers.items()}
-        metadata["ccm.magnitude"] = pack(
-            torch.cat([m for _, m in sorted(magnitudes.items()) if m is not None])
-        )
+    converted: dict[str, AdapterLayer] = {}
     tensors: dict[str, Tensor] = {}
-    for name, layer in converted.items():
-        tensors |= _tensors(name, layer, base[name].dim())
-    _write(Path(path), tensors, metadata)
+    samples: dict[str, Tensor] = {}
+    magnitudes: list[Tensor] = []
+    for name, layer in sorted(layers.items()):
+        check_layer(name, layer)
+        weight = base.get(name)  # asked for once, as it may come from disk
+        check_fit({name: layer}, {} if weight is None else {name: weight.shape})
+        assert weight is not None
+        converted[name] = in_convention(weight, layer, convention)
+        tensors |= _tensors(name, converted[name], weight.dim())
+        samples[name] = sample(weight)
+        if converted[name].convention is Convention.CORRECTED:
+            true = in_convention(weight, layer, Convention.TRUE_M).row_scale
+            magnitudes += [] if true is None else [true.cpu().float()]
+    kind = _one_convention(converted)
+    metadata = _metadata(converted, kind, training or {})
+    metadata["ccm.base_fingerprint"] = fingerprint(samples)
+    if magnitudes:
+        metadata["ccm.magnitude"] = pack(torch.cat(magnitudes))
+    write_tensors(Path(path), tensors, metadata)
+
+
+def _one_convention(layers: Mapping[str, AdapterLayer]) -> Convention:
+    kinds = {layer.convention for layer in layers.values()} - {Convention.LORA}
+    if len(kinds) > 1:
+        raise AdapterError(
+            "The adapter has magnitudes on the input axis in some layers and on the output axis in others",
+            fix="train it with one axis",
+        )
+    return kinds.pop() if kinds else Convention.LORA
 
 
 def read_adapter(path: Path | str) -> AdapterFile:
@@ -105,7 +123,7 @@ def read_adapter(path: Path | str) -> AdapterFile:
     Raises AdapterError for a file that is missing, empty, truncated or not safetensors, that holds tensors of
     another kind, incomplete layers, shapes that contradict each other, or NaN or infinite values.
     """
-    tensors, metadata = _load(Path(path))
+    tensors, metadata = load_tensors(Path(path))
     if metadata.get("ccm.format", FORMAT) != FORMAT:
         raise AdapterError(
             f"{path} has format {metadata['ccm.format']}, this version reads format {FORMAT}",
@@ -135,7 +153,7 @@ def check_layer(name: str, layer: AdapterLayer) -> None:
     """Raise AdapterError unless the shapes of the layer belong together and all its values are finite."""
     down, up, row_scale = layer.down, layer.up, layer.row_scale
     consistent = min(down.dim(), up.dim()) >= 2 and 0 < up.numel() == up.shape[0] * down.shape[0]
-    if not consistent or (row_scale is not None and row_scale.numel() != up.shape[0]):
+    if not consistent or (row_scale is not None and row_scale.numel() != _rows(layer)):
         got = f"A {list(down.shape)}, B {list(up.shape)}"
         got += "" if row_scale is None else f", dora_scale of {row_scale.numel()}"
         raise AdapterError(f"Layer {name} holds shapes that do not belong together: {got}", fix=RETRAIN)
@@ -147,6 +165,20 @@ def check_layer(name: str, layer: AdapterLayer) -> None:
         )
 
 
+def shaped_scale(layer: AdapterLayer, weight_dims: int) -> Tensor:
+    """Return the scale of a DoRA layer as the stock loader reads it: [out, 1, ...], or [1, in, 1, ...]."""
+    assert layer.row_scale is not None
+    ones = [1] * (weight_dims - 1)
+    if layer.convention is Convention.INPUT_AXIS:
+        return layer.row_scale.reshape(1, -1, *ones[1:])
+    return layer.row_scale.reshape(-1, *ones)
+
+
+def _rows(layer: AdapterLayer) -> int:
+    """Return how many values the scale of a layer must have."""
+    return layer.down.shape[1] if layer.convention is Convention.INPUT_AXIS else layer.up.shape[0]
+
+
 def _tensors(name: str, layer: AdapterLayer, weight_dims: int) -> dict[str, Tensor]:
     key = f"{PREFIX}{name}."
     tensors = {
@@ -155,7 +187,7 @@ def _tensors(name: str, layer: AdapterLayer, weight_dims: int) -> dict[str, Tens
         f"{key}alpha": torch.tensor(layer.scale * layer.rank),
     }
     if layer.row_scale is not None:
-        tensors[f"{key}dora_scale"] = layer.row_scale.reshape(-1, *[1] * (weight_dims - 1))
+        tensors[f"{key}dora_scale"] = shaped_scale(layer, weight_dims)
     return {k: v.detach().to("cpu", torch.float32).contiguous() for k, v in tensors.items()}
 
 
@@ -174,7 +206,8 @@ def _metadata(
     }
 
 
-def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file so that a whole file, old or new, is there at any moment."""
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -205,7 +238,8 @@ def _with_magnitudes(
     return {**layers, **true}
 
 
-def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a safetensors file; raises AdapterError where it is none."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -235,7 +269,7 @@ def _group(path: Path | str, tensors: Mapping[str, Tensor]) -> dict[str, dict[st
         few = ", ".join(unknown[:3]) or "none"
         raise AdapterError(
             f"{path} holds {len(unknown)} of {len(tensors)} keys that this pack cannot apply ({few})",
-            fix="save it with the pack's trainer, or load it with ComfyUI's own LoRA loader",
+            fix="convert the file with `python . adapter convert`, or load it with ComfyUI's own LoRA loader",
         )
     return groups
 
@@ -249,9 +283,11 @@ def _layer(name: str, parts: Mapping[str, Tensor], convention: Convention) -> Ad
     scale = float(parts["alpha"].float().mean()) / max(1, rank) if "alpha" in parts else 1.0
     if row_scale is None:
         return AdapterLayer(down, up, scale)
-    if row_scale.dim() == 0 or row_scale.shape[0] != row_scale.numel():
+    axis = 1 if convention is Convention.INPUT_AXIS else 0
+    if row_scale.dim() <= axis or row_scale.shape[axis] != row_scale.numel():
+        wanted = "column" if axis else "output row"
         raise AdapterError(
-            f"Layer {name} has a dora_scale {list(row_scale.shape)}; expected one value per output row",
-            fix="use an adapter with magnitudes on the output axis, as PEFT trains them",
+            f"Layer {name} has a dora_scale {list(row_scale.shape)}; expected one value per {wanted}",
+            fix="convert the file with `python . adapter convert`",
         )
     return AdapterLayer(down, up, scale, row_scale.flatten(), convention)

@@ -9,6 +9,7 @@ KINDS = {
     Convention.LORA: "plain LoRA",
     Convention.TRUE_M: "WDLoRA (DoRA) with true magnitudes",
     Convention.CORRECTED: "WDLoRA (DoRA) with corrected row scales, exact in the stock LoRA loader too",
+    Convention.INPUT_AXIS: "WDLoRA (DoRA) with magnitudes on the input axis, as older LyCORIS trained them",
 }
 
 
