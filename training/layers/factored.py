@@ -242,15 +242,23 @@ class FactoredConv2d(Fp32Conv2d):
         return y.transpose(1, 2).reshape(like.shape)
 
 
-def without_bias(layer: nn.Module, rows: Tensor) -> Tensor:
+def without_bias(layer: Any, rows: Tensor) -> Tensor:
     """W0 rows^T, transposed, in fp32: [k,n] -> [k,out].
 
-    The bias is replaced for this call, since subtracting it afterwards would cost digits in bf16. The rows go in
-    as fp32 wherever the layer casts its weight to the dtype of its input, as the host's `manual_cast` layers do.
+    The bias is replaced for this call, since subtracting it afterwards would cost digits in bf16.
     """
-    casts = getattr(layer, "comfy_cast_weights", False)
-    narrow = layer.weight.dtype in (torch.bfloat16, torch.float16) and not casts
-    rows = rows.to(layer.weight.dtype if narrow else torch.float32)
-    bias: Any = layer.bias
-    zero = {} if bias is None else {"bias": torch.zeros_like(bias)}
-    return functional_call(layer, zero, (rows,)).float()
+    zero = {} if layer.bias is None else {"bias": torch.zeros_like(layer.bias)}
+    return functional_call(layer, zero, (rows.to(input_dtype(layer)),)).float()
+
+
+def input_dtype(layer: Any) -> torch.dtype:
+    """The widest dtype in which a linear layer can be called.
+
+    That is fp32 where it casts its weight to the dtype of its input, as the host's `manual_cast` layers do; else
+    the dtype of its weight, or where that is quantised, of its bias, or what the host's layer says it computes in.
+    """
+    if isinstance(layer, nn.Linear) and getattr(layer, "comfy_cast_weights", False):
+        return torch.float32
+    known = [p.dtype for p in (layer.weight, layer.bias) if p is not None]
+    known += [dtype for dtype in [getattr(layer, "factory_kwargs", {}).get("dtype")] if dtype]
+    return next((dtype for dtype in known if dtype.itemsize > 1), torch.bfloat16)
