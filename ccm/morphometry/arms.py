@@ -91,24 +91,24 @@ def _mean_between(values: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np
     return (total[high + 1] - total[low]) / (high - low + 1)
 
 
-class Turns:
-    """How sharp the turn is from one arm into another, in radians."""
+def bends(arms: Arms, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Total turn [P] in radians on the way from arms a to arms b, both [P].
 
-    def __init__(self, arms: Arms) -> None:
-        self._near, self._away = arms.near.tolist(), arms.away.tolist()
-        self._width = np.log(np.maximum(arms.radius, 0.5)).tolist()
-
-    def bend(self, a: int, b: int) -> float:
-        """Total turn of the way in along arm a, over the chord between their near points, and out along arm b."""
-        (ax, ay), (bx, by) = self._near[a], self._near[b]
-        (ux, uy), (vx, vy) = self._away[a], self._away[b]
-        chord = math.atan2(by - ay, bx - ax)
-        return _angle(math.atan2(-uy, -ux) - chord) + _angle(math.atan2(vy, vx) - chord)
-
-    def cost(self, a: int, b: int) -> float:
-        """The bend, and what the change of width counts."""
-        return self.bend(a, b) + WIDTH_TURN * abs(self._width[a] - self._width[b])
+    The way comes in along arm a, goes over the chord between the near points of both, and out along arm b.
+    """
+    chord = _heading(arms.near[b] - arms.near[a])
+    return _angle(_heading(-arms.away[a]) - chord) + _angle(_heading(arms.away[b]) - chord)
 
 
-def _angle(difference: float) -> float:
-    return abs((difference + math.pi) % (2.0 * math.pi) - math.pi)
+def turn_costs(arms: Arms, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The bends from arms a to arms b, both [P], and what the change of width counts."""
+    width = np.log(np.maximum(arms.radius, 0.5))
+    return bends(arms, a, b) + WIDTH_TURN * np.abs(width[a] - width[b])
+
+
+def _heading(vectors: np.ndarray) -> np.ndarray:
+    return np.arctan2(vectors[:, 1], vectors[:, 0])
+
+
+def _angle(difference: np.ndarray) -> np.ndarray:
+    return np.abs((difference + np.pi) % (2.0 * np.pi) - np.pi)

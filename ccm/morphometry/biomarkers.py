@@ -162,6 +162,8 @@ def box_counting_dimension(
     if not pieces:
         return float("nan")
     points = orientation.turn(np.concatenate(pieces), size_um)
+    standing = size_um[::-1] if orientation.transpose else size_um
+    points = np.minimum(points, np.nextafter(standing, 0.0))  # the far edge belongs to the last box
     points = np.concatenate([points, 0.5 * (points[1:] + points[:-1])[_within(pieces)]])
     boxes = np.floor(points / BOXES_UM[0]).astype(np.int64)
     counts = []

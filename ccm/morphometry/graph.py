@@ -65,14 +65,25 @@ def measure_graph(mask: np.ndarray, um_per_px: float, field: np.ndarray | None =
 
     The mask must be False outside of the field.
     """
+    corner = np.zeros(2)
+    if field is not None:
+        mask, field, corner = _crop(mask, field)
     orientation = Orientation.of(mask)
     lines = _measure_lines(
         orientation.apply(mask), um_per_px, None if field is None else orientation.apply(field)
     )
     if lines is None:
         return NerveGraph((), np.zeros((0, 2)))
-    points = orientation.undo(lines.points, (mask.shape[1], mask.shape[0]))
+    points = corner + orientation.undo(lines.points, (mask.shape[1], mask.shape[0]))
     return _as_graph(replace(lines, points=points), um_per_px)
+
+
+def _crop(mask: np.ndarray, field: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """The part of a mask around its field of view, the field there (None if it fills that part), and the corner."""
+    rows, columns = np.flatnonzero(field.any(axis=1)), np.flatnonzero(field.any(axis=0))
+    part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    corner = np.array([columns[0], rows[0]], dtype=float)
+    return mask[part], None if field[part].all() else field[part], corner
 
 
 def _measure_lines(mask: np.ndarray, um_per_px: float, field: np.ndarray | None) -> CentreLines | None:
@@ -183,19 +194,27 @@ def assign_roles(lengths_um: list[float], parents: list[tuple[int, int]], closed
         for other in met:
             child, parent = (other, n) if fragment[other] and lengths_um[n] >= MAIN_UM else (n, other)
             leaves[child].add(parent)
+    offshoots: list[list[int]] = [[] for _ in others]
+    for n, met in enumerate(leaves):
+        for other in met:
+            offshoots[other].append(n)
     origins = {n for n, met in enumerate(leaves) if not met}
     reached: set[int] = set()
-    frontier = set(origins)
-    while True:
-        while frontier:
-            reached |= frontier
-            frontier = {n for n, met in enumerate(leaves) if n not in reached and met & frontier}
-        rest = [n for n in range(len(leaves)) if n not in reached]
-        if not rest:
-            break
-        frontier = {max(rest, key=lambda n: lengths_um[n])}
-        origins |= frontier
-    return [_role(lengths_um[n], n in origins, closed[n]) for n in range(len(leaves))]
+    for n in [*origins, *sorted(range(len(others)), key=lambda n: -lengths_um[n])]:
+        if n not in reached:
+            origins.add(n)
+            _reach(n, offshoots, reached)
+    return [_role(lengths_um[n], n in origins, closed[n]) for n in range(len(others))]
+
+
+def _reach(start: int, offshoots: list[list[int]], reached: set[int]) -> None:
+    """Add to `reached` the nerve `start` and all that leave it, directly or through others."""
+    waiting = [start]
+    while waiting:
+        n = waiting.pop()
+        if n not in reached:
+            reached.add(n)
+            waiting.extend(offshoots[n])
 
 
 def _role(length_um: float, is_origin: bool, closed: bool) -> Role:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arms import Arms, Turns
+from .arms import Arms, turn_costs
 from .skeleton import PixelPaths
 
 LINK_FACTOR = 3.5  # at 15 degrees, crossing nerves share a link of 3.4 times their junctions' half-widths,
 LINK_PX = 6.0  # and the pixel grid adds to it
 DETOUR = 1.2  # a nerve does not take a way through a group that is so much longer than the straight one
+TANGLE = 16  # a group of more arms is no place where nerves cross
 CROSSING_TURN = math.radians(35.0)  # a nerve turns less than this where it crosses another
 SHARPEST_TURN = math.radians(110.0)  # and never more than this at a junction
 STUB_TURN = math.radians(120.0)  # a stub that soon ends continues a nerve only where nothing else does:
@@ -42,39 +43,44 @@ def pair_arms(paths: PixelPaths, arms: Arms, junction_radius: np.ndarray) -> Mat
     Strategy: junctions with a short link between them are one group. In a group, the straightest pair of arms of
     about the same width is a nerve that runs through; further pairs are crossing nerves if they are straight
     enough; every other arm is an offshoot. A junction that no nerve runs through yet, as where an offshoot forks
-    at once, is then paired on its own, with the links that are left over.
+    at once, is then paired on its own, with the links that are left over. So is every junction of a tangle.
     """
-    turns = Turns(arms)
     links = _short_links(paths, junction_radius)
     group = _groups(len(paths.junctions), paths.ends[links])
     outer = arms.junction >= 0
     outer[2 * links] = outer[2 * links + 1] = False
     routes = _Routes(paths, links)
     mates: Mates = {}
-    for members in _by_key(group[arms.junction[outer]], np.flatnonzero(outer)):
-        _pair(members, arms, turns, routes, mates)
-    for members in _by_key(*_left_over(arms, mates)):
-        _pair(members, arms, turns, routes, mates)
-    _mend_loops(paths, mates, turns)
+    groups = _by_key(group[arms.junction[outer]], np.flatnonzero(outer))
+    _pair([members for members in groups if len(members) <= TANGLE], arms, routes, mates)
+    _pair(_by_key(*_left_over(arms, mates)), arms, routes, mates)
+    _mend_loops(paths, mates, arms)
     return mates
 
 
-def _pair(members: list[int], arms: Arms, turns: Turns, routes: _Routes, mates: Mates) -> None:
-    """Pair the best two of a group of arms, and all further ones that are straight enough for a crossing."""
-    ways: dict[tuple[int, int], Joint] = {}
-    for i, a in enumerate(members):
-        for b in members[i + 1 :]:
-            joint = routes.find(int(arms.junction[a]), int(arms.junction[b]))
-            if joint is not None and (a // 2 != b // 2 or len(members) == 2):
-                ways[a, b] = joint
-    cost = {(a, b): turns.cost(a, b) for a, b in ways}
-    limit = SHARPEST_TURN
-    stub = STUB_TURN * np.exp(-arms.stub_um[members] / STUB_UM)
-    reluctance = dict(zip(members, stub.tolist(), strict=True))
-    for a, b in sorted(cost, key=lambda pair: cost[pair] + sum(map(reluctance.__getitem__, pair))):
-        if a not in mates and b not in mates and (cost[a, b] < limit or a // 2 == b // 2):
-            mates[a], mates[b] = (b, ways[a, b]), (a, ways[a, b].reverse())
-            limit = CROSSING_TURN
+def _pair(groups: list[list[int]], arms: Arms, routes: _Routes, mates: Mates) -> None:
+    """Pair the best two arms of each group, and all further ones that are straight enough for a crossing."""
+    pairs = [
+        (number, a, b)
+        for number, members in enumerate(groups)
+        for i, a in enumerate(members)
+        for b in members[i + 1 :]
+        if a // 2 != b // 2 or len(members) == 2
+    ]
+    number, a, b = np.array(pairs, dtype=int).reshape(-1, 3).T
+    cost = turn_costs(arms, a, b)
+    reluctance = STUB_TURN * np.exp(-arms.stub_um / STUB_UM)
+    best_first = np.argsort(cost + reluctance[a] + reluctance[b], kind="stable")
+    cost[a // 2 == b // 2] = 0.0  # nothing but a loop
+    limits = [SHARPEST_TURN] * len(groups)
+    costs = cost.tolist()
+    for place in best_first.tolist():
+        group, one, other = pairs[place]
+        if costs[place] < limits[group] and one not in mates and other not in mates:
+            joint = routes.find(int(arms.junction[one]), int(arms.junction[other]))
+            if joint is not None:
+                mates[one], mates[other] = (other, joint), (one, joint.reverse())
+                limits[group] = CROSSING_TURN
 
 
 def _left_over(arms: Arms, mates: Mates) -> tuple[np.ndarray, np.ndarray]:
@@ -148,7 +154,7 @@ class _Routes:
         return None
 
 
-def _mend_loops(paths: PixelPaths, mates: Mates, turns: Turns) -> None:
+def _mend_loops(paths: PixelPaths, mates: Mates, arms: Arms) -> None:
     """Lead a nerve through one side of each loop.
 
     Where two paths join the same two junctions, a nerve may go on along one of them at the first junction and come
@@ -162,14 +168,13 @@ def _mend_loops(paths: PixelPaths, mates: Mates, turns: Turns) -> None:
         for p in sides:
             for q in sides:
                 if p in mates and q ^ 1 in mates and q not in mates and p ^ 1 not in mates:
-                    _take_one_side(p, q, mates, turns)
+                    _take_one_side(p, q, mates, arms)
 
 
-def _take_one_side(p: int, q: int, mates: Mates, turns: Turns) -> None:
+def _take_one_side(p: int, q: int, mates: Mates, arms: Arms) -> None:
     """Arms p and q leave one junction and meet again; a nerve goes on at p here, and at q ^ 1 there: mend that."""
     before, after = mates[p][0], mates[q ^ 1][0]
-    along_p = turns.cost(p ^ 1, after) - turns.cost(q ^ 1, after)
-    along_q = turns.cost(q, before) - turns.cost(p, before)
-    old, new = (q ^ 1, p ^ 1) if along_p <= along_q else (p, q)
+    cost = turn_costs(arms, np.array([p ^ 1, q ^ 1, q, p]), np.array([after, after, before, before]))
+    old, new = (q ^ 1, p ^ 1) if cost[0] - cost[1] <= cost[2] - cost[3] else (p, q)
     other, joint = mates.pop(old)
     mates[new], mates[other] = (other, joint), (new, joint.reverse())

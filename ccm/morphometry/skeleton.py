@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import MaskError
 
+LONGEST_SIDE_PX = 32766  # OpenCV samples no longer ones
 WIDEST_UM = 60.0
 NEIGHBOUR_BITS = np.array([[128, 1, 2], [64, 0, 4], [32, 16, 8]], dtype=np.float32)
 HOLE_UM2 = 30.0  # a smaller hole in a nerve is segmentation noise, and would split its centre-line in two
@@ -36,13 +37,18 @@ class PixelPaths:
 def as_nerve_mask(mask: np.ndarray) -> np.ndarray:
     """Turn a mask [H,W] into bool [H,W]: floating-point values above 0.5 and other non-zero values are nerve.
 
-    Raises MaskError on any other shape, on no pixels, and on NaN or infinity.
+    Raises MaskError on any other shape, on no pixels, on a side of more than 32766 pixels, and on NaN or infinity.
     """
     array = np.asarray(mask)
     if array.ndim != 2 or array.size == 0:
         raise MaskError(
             f"Mask has shape {array.shape}; expected one picture [height, width] with pixels",
             fix="pass one mask at a time, without a colour channel",
+        )
+    if max(array.shape) > LONGEST_SIDE_PX:
+        raise MaskError(
+            f"Mask has {array.shape[1]} x {array.shape[0]} pixels; a side may have {LONGEST_SIDE_PX}",
+            fix="cut the mosaic into parts and measure each",
         )
     if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
         raise MaskError(f"Mask holds {array.dtype} values", fix="pass a mask of numbers or of booleans")
@@ -52,21 +58,20 @@ def as_nerve_mask(mask: np.ndarray) -> np.ndarray:
 
 
 def fill_small_holes(mask: np.ndarray, um_per_px: float) -> np.ndarray:
-    """Fill the holes of a mask, bool [H,W], of less than 30 um^2, and in any case those of one pixel.
+    """Fill the holes of a mask, bool [H,W], of at most 30 um^2, and in any case those of one pixel.
 
-    The outline of a hole runs through the pixels around it, so that the hole's own pixels are the points inside of a
-    lattice polygon: area - outline / 2 + 1 (Pick 1899).
+    A hole is a patch of background, connected along pixel sides, that does not touch the border of the picture.
     """
     import cv2
 
-    filled = mask.astype(np.uint8)
-    outlines, hierarchy = cv2.findContours(filled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    largest = max(1.0, HOLE_UM2 / um_per_px**2)
-    for number, outline in enumerate(outlines):
-        is_hole = hierarchy[0, number, 3] >= 0
-        if is_hole and cv2.contourArea(outline) - len(outline) / 2.0 + 1.0 <= largest:
-            cv2.drawContours(filled, outlines, number, 1, cv2.FILLED)
-    return filled.astype(bool)
+    background = (~mask).astype(np.uint8)
+    _, patches, stats, _ = cv2.connectedComponentsWithStats(background, connectivity=4)
+    height, width = mask.shape
+    left, top, across, down, area = stats.T
+    hole = (left > 0) & (top > 0) & (left + across < width) & (top + down < height)
+    hole &= area <= max(1.0, HOLE_UM2 / um_per_px**2)
+    hole[0] = False  # the nerves themselves
+    return mask | hole[patches] if hole.any() else mask
 
 
 def thin(mask: np.ndarray) -> np.ndarray:
@@ -116,7 +121,7 @@ def without_blobs(mask: np.ndarray, um_per_px: float) -> tuple[np.ndarray, np.nd
     distance = _to_zero(mask)
     core = distance > radius
     if core.any():
-        mask = mask & (_to_zero(~core) > radius + 1.0)
+        mask = mask & (_to_zero(~core) > 1.5 * radius)  # corners included
         distance = _to_zero(mask)
     return mask, np.maximum(distance - 0.5, 0.5)
 

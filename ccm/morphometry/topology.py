@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .arms import Arms, Turns
+from .arms import Arms, bends
 from .pairing import SHARPEST_TURN, Joint, Link, Mates
 from .skeleton import PixelPaths
 
@@ -103,28 +103,27 @@ def bridge_gaps(closed: np.ndarray, arms: Arms, um_per_px: float) -> dict[int, i
     free = np.flatnonzero((arms.junction < 0) & ~arms.leaves & ~np.repeat(closed, 2))
     if len(free) < 2:
         return {}
-    turns = Turns(arms)
-    found = []
-    for a, b, clear in _close_pairs(free, arms, GAP_UM / um_per_px):
-        bend = turns.bend(a, b)
-        if a // 2 != b // 2 and bend < GAP_TURN:
-            found.append((max(clear, 1.0) * (1.0 + bend), a, b))
+    a, b, clear = _close_pairs(free, arms, GAP_UM / um_per_px)
+    bend = bends(arms, a, b)
+    facing = (a // 2 != b // 2) & (bend < GAP_TURN)
+    nearest_first = np.argsort((np.maximum(clear, 1.0) * (1.0 + bend))[facing], kind="stable")
     mates: dict[int, int] = {}
-    for _, a, b in sorted(found):
-        if a not in mates and b not in mates:
-            mates[a], mates[b] = b, a
+    for one, other in np.stack([a, b], axis=1)[facing][nearest_first].tolist():
+        if one not in mates and other not in mates:
+            mates[one], mates[other] = other, one
     return mates
 
 
-def _close_pairs(free: np.ndarray, arms: Arms, limit: float) -> list[tuple[int, int, float]]:
-    """Pairs of the arms `free` with less than `limit` between their caps, and that clear space."""
-    from scipy.spatial import KDTree
+def _close_pairs(free: np.ndarray, arms: Arms, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of the arms `free` with less than `limit` between their caps, [P] and [P], and that clear space [P]."""
+    from scipy.spatial import cKDTree
 
     tip, radius = arms.tip[free], arms.radius[free]
-    pairs = KDTree(tip).query_pairs(limit + 2.0 * float(radius.max()), output_type="ndarray")
+    pairs = cKDTree(tip).query_pairs(limit + 2.0 * float(radius.max()), output_type="ndarray")
     clear = np.hypot(*(tip[pairs[:, 0]] - tip[pairs[:, 1]]).T) - radius[pairs].sum(axis=1)
     near = clear < limit
-    return list(zip(*free[pairs[near]].T.tolist(), clear[near].tolist(), strict=True))
+    a, b = free[pairs[near]].T
+    return a, b, clear[near]
 
 
 def string_together(closed: np.ndarray, through: Mates, gaps: dict[int, int]) -> list[Strand]:
