@@ -28,7 +28,7 @@ def loss(base: Base, batch: Batch, config: ObjectiveConfig) -> Tensor:
     A sample's noise and noise level come from its own seed, and its weights add up to one within it, so that
     splitting a batch changes no sample. Run it in an autocast context to compute in bf16.
     """
-    model = base.model
+    model, batch = base.model, batch.to(base.device)
     z = model.process_latent_in(batch.latents.float())
     draws = [_draw(int(seed), z.shape[1:], config) for seed in batch.noise_seeds]
     e = torch.stack([noise for noise, _ in draws]).to(z.device)

@@ -42,7 +42,7 @@ class Condition:
         """Return the numbers of the samples, in groups whose tensors have the same names and shapes."""
         found: dict[Any, list[int]] = {}
         for number, (prompt, mask) in enumerate(zip(self.prompts, self.masks, strict=True)):
-            found.setdefault((_shapes(prompt), mask and _shapes(mask)), []).append(number)
+            found.setdefault((_shapes(prompt), None if mask is None else _shapes(mask)), []).append(number)
         return list(found.values())
 
 
@@ -71,6 +71,7 @@ class Base(Protocol):
     blocks: str  # the same for the modules that checkpointing and offloading work on, one after another
     fingerprint: str  # of all weights; part of every cache key
     negative_prompt: str
+    latent_px: int  # frame pixels to the side of one latent pixel
 
     @property
     def network(self) -> nn.Module:

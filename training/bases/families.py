@@ -15,7 +15,7 @@ MMDIT = r"joint_blocks\..*(qkv|proj|fc1|fc2|adaLN_modulation\.1)"
 UNET = (
     r"((in|out)put_blocks\.\d+|middle_block)\.(.*\.)?"
     r"(to_[qkv]|to_out\.0|proj_in|proj_out|net\.0\.proj|net\.2|in_layers\.2|out_layers\.3|emb_layers\.1"
-    r"|skip_connection|op|conv)"
+    r"|op|conv)"
 )
 UNET_BLOCKS = r"((in|out)put_blocks\.\d+|middle_block)\.\d+"
 FLUX = (
@@ -32,7 +32,8 @@ QWEN = (
 class Family:
     """One family: `host_class` in comfy.model_base, `clip_type` in comfy.sd.CLIPType.
 
-    `mask` is how a mask conditions it without a control net; with one, it is always by control.
+    `mask` is how a mask conditions it without a control net; with one, it is always by control. `in_place` says
+    that the host's blocks add in place to tensors that their norms need in backward.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Family:
     text_sees_mask: bool = False
     sampler: str = "euler"
     scheduler: str = "simple"
+    in_place: bool = False
 
 
 FAMILIES = {
@@ -59,7 +61,7 @@ FAMILIES = {
         Family("sd15", "BaseModel", "STABLE_DIFFUSION", UNET, UNET_BLOCKS, scheduler="normal"),
         Family("sdxl", "SDXL", "STABLE_DIFFUSION", UNET, UNET_BLOCKS, scheduler="normal"),
         Family("sd35", "SD3", "SD3", MMDIT, r"joint_blocks\.\d+"),
-        Family("flux", "Flux", "FLUX", FLUX, r"(double|single)_blocks\.\d+"),
+        Family("flux", "Flux", "FLUX", FLUX, r"(double|single)_blocks\.\d+", in_place=True),
         Family("qwen-image", "QwenImage", "QWEN_IMAGE", QWEN, r"transformer_blocks\.\d+"),
         Family(
             "qwen-image-edit",

@@ -34,8 +34,11 @@ class HostBase:
         """Take over a comfy.model_base.BaseModel, CLIP, VAE and (or None) control net, and freeze them."""
         self.facts, self.model, self.clip, self.vae = facts, model, clip, vae
         self.family, self.targets, self.blocks = facts.name, facts.targets, facts.blocks
+        self.latent_px: int = vae.spacial_compression_encode()
         leave_inference_mode(model)
         model.to(device).eval().requires_grad_(False)
+        if facts.in_place:
+            _keep_norm_inputs(model.diffusion_model)
         if control_net is not None:
             leave_inference_mode(control_net.control_model)
         self.route = self._route(control_net, device)
@@ -99,6 +102,7 @@ class HostBase:
         call = self._arguments(x, prompt if mask is None else {**prompt, **self.route.conditioning(mask)})
         call["transformer_options"] = {
             "optimized_attention_override": pytorch_attention,
+            "patches": {"input_block_patch_after_skip": [_copied]},
             "cond_or_uncond": [0],
             "sigmas": sigma,
         }
@@ -160,6 +164,18 @@ class _Guided:
             return with_prompt
         without = self.base.denoised(x, sigma, self.negative)
         return without + self.guidance * (with_prompt - without)
+
+
+def _keep_norm_inputs(network: nn.Module) -> None:
+    """Let norms keep copies of their inputs for backward, so that the host may change the inputs in place."""
+    for module in network.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.register_forward_pre_hook(lambda _, inputs: (inputs[0].clone(), *inputs[1:]))
+
+
+def _copied(h: Tensor, _: Any) -> Tensor:
+    """Patch of the host's UNet: control residuals are added in place to what a skip connection holds."""
+    return h.clone()
 
 
 def _image(grey: Tensor) -> Tensor:
