@@ -59,9 +59,29 @@ class Families:
     def base(self, family: str, control: bool = True) -> Any:
         """Return the base in fp32."""
         if (family, control) not in self.loaded:
-            load = importlib.import_module("ccm_pack.training.bases").load_base
-            self.loaded[family, control] = load(self.config(family, control))
+            self.loaded[family, control] = self.load(family, control)
         return self.loaded[family, control]
+
+    def load(self, family: str, control: bool = True) -> Any:
+        """Return a base of its own, in fp32."""
+        return importlib.import_module("ccm_pack.training.bases").load_base(self.config(family, control))
+
+    def model(self, family: str) -> Any:
+        """Return the MODEL of a family as the host's own loader gives it, in fp32."""
+        sd, options = importlib.import_module("comfy.sd"), {"dtype": torch.float32}
+        if family == "nano":
+            file = str(WEIGHTS / "ccm_nano_base.safetensors")
+            parts = {"output_vae": False, "output_clip": False}
+            return sd.load_checkpoint_guess_config(file, **parts, model_options=options)[0]
+        return sd.load_diffusion_model(self.config(family).diffusion_model, model_options=options)
+
+    def control_file(self, family: str) -> str:
+        """Return the control net's file, or "" """
+        return (
+            str(WEIGHTS / "ccm_nano_control.safetensors")
+            if family == "nano"
+            else self.config(family).control_net
+        )
 
     def batch(self, base: Any, count: int = 3, side: int = 64, seed: int = 0) -> Any:
         """Return a batch of random frames and masks; the last sample has no mask and a shorter prompt."""

@@ -80,13 +80,7 @@ def exported(request: pytest.FixtureRequest, families: Any, objective_config: An
 @pytest.fixture
 def model(exported: Exported, families: Any) -> Any:
     """The raw base as the host's own loader gives it."""
-    sd = importlib.import_module("comfy.sd")
-    file = families.config(exported.base.family).diffusion_model
-    if file:
-        return sd.load_diffusion_model(file, model_options={"dtype": torch.float32})
-    file = str(importlib.import_module("ccm_pack.nodes.nano").WEIGHTS / "ccm_nano_base.safetensors")
-    options = {"output_vae": False, "output_clip": False, "model_options": {"dtype": torch.float32}}
-    return sd.load_checkpoint_guess_config(file, **options)[0]
+    return families.model(exported.base.family)
 
 
 def test_twenty_steps_lower_the_loss_and_change_the_output(exported: Exported):
