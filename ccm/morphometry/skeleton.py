@@ -58,20 +58,21 @@ def as_nerve_mask(mask: np.ndarray) -> np.ndarray:
 
 
 def fill_small_holes(mask: np.ndarray, um_per_px: float) -> np.ndarray:
-    """Fill the holes of a mask, bool [H,W], of at most 30 um^2, and in any case those of one pixel.
+    """Fill the holes of a mask, bool [H,W], of less than 30 um^2, and in any case those of one pixel.
 
-    A hole is a patch of background, connected along pixel sides, that does not touch the border of the picture.
+    The outline of a hole runs through the pixels around it, so that the hole's own pixels are the points inside of a
+    lattice polygon: area - outline / 2 + 1 (Pick 1899).
     """
     import cv2
 
-    background = (~mask).astype(np.uint8)
-    _, patches, stats, _ = cv2.connectedComponentsWithStats(background, connectivity=4)
-    height, width = mask.shape
-    left, top, across, down, area = stats.T
-    hole = (left > 0) & (top > 0) & (left + across < width) & (top + down < height)
-    hole &= area <= max(1.0, HOLE_UM2 / um_per_px**2)
-    hole[0] = False  # the nerves themselves
-    return mask | hole[patches] if hole.any() else mask
+    filled = mask.astype(np.uint8)
+    outlines, hierarchy = cv2.findContours(filled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    largest = max(1.0, HOLE_UM2 / um_per_px**2)
+    for number in np.flatnonzero(hierarchy[0, :, 3] >= 0).tolist() if outlines else ():
+        outline = outlines[number]
+        if cv2.contourArea(outline) - len(outline) / 2.0 + 1.0 <= largest:
+            cv2.drawContours(filled, [outline], 0, 1, cv2.FILLED)
+    return filled.astype(bool)
 
 
 def thin(mask: np.ndarray) -> np.ndarray:

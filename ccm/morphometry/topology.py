@@ -116,10 +116,10 @@ def bridge_gaps(closed: np.ndarray, arms: Arms, um_per_px: float) -> dict[int, i
 
 def _close_pairs(free: np.ndarray, arms: Arms, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of the arms `free` with less than `limit` between their caps, [P] and [P], and that clear space [P]."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     tip, radius = arms.tip[free], arms.radius[free]
-    pairs = cKDTree(tip).query_pairs(limit + 2.0 * float(radius.max()), output_type="ndarray")
+    pairs = KDTree(tip).query_pairs(limit + 2.0 * float(radius.max()), output_type="ndarray")
     clear = np.hypot(*(tip[pairs[:, 0]] - tip[pairs[:, 1]]).T) - radius[pairs].sum(axis=1)
     near = clear < limit
     a, b = free[pairs[near]].T
