@@ -23,6 +23,10 @@ from .topology import NerveTree
 SIGMAS_PX = (0.8, 1.15, 1.6, 2.4)  # nerve profiles, narrow to wide
 FOCUS_SIGMA_PX = 4.5  # profile of a nerve above or below the focal plane
 COARSE = 4  # slow fields are made at a quarter of the frame's resolution
+# Two points per pixel of length: their blurred line peaks at 2 / (sqrt(2 pi) sigma).
+POINT_PEAK = np.sqrt(2 * np.pi) / 2
+    np.sqrt(2 * np.pi) / 2
+)  # two points per pixel of length: their blurred line peaks at 2 / (sqrt(2 pi) sigma)
 FWHM = 2.3548  # full width at half maximum of a Gaussian of unit sigma
 
 
@@ -175,8 +179,19 @@ class _Canvas:
         self.um_per_px = um_per_px
         self.rng = rng
 
-    def normal(self) -> np.ndarray:
-        return self.rng.standard_normal((self.height, self.width), dtype=np.float32)
+    def normal(self, shrink: int = 1) -> np.ndarray:
+        """White noise [H/shrink,W/shrink] of zero mean and unit variance.
+
+        The sum of four uniform numbers, within 1 % of a Gaussian's distribution and twice as fast.
+        """
+        height, width = -(-self.height // shrink), -(-self.width // shrink)
+        planes = self.rng.bit_generator.random_raw(height * width).view(np.uint16).reshape(4, height, width)
+        noise = planes[0].astype(np.float32)
+        for plane in planes[1:]:
+            noise += plane
+        noise -= 2 * 65535.0
+        noise *= np.sqrt(3.0) / 65536.0
+        return noise
 
     def smooth(self, cells: int) -> np.ndarray:
         """A smooth random field [H/4,W/4], unit variance, with `cells` random values across the frame."""
@@ -185,6 +200,11 @@ class _Canvas:
         coarse = self.rng.standard_normal((cells + 3, cells + 3)).astype(np.float32)
         field = cv2.resize(coarse, self.coarse_size(), interpolation=cv2.INTER_CUBIC)
         return field / max(float(field.std()), 1e-6)
+
+    def shrunk(self, factor: int) -> _Canvas:
+        """The same field with pixels `factor` times as large, sharing the random generator."""
+        size = (self.height // factor, self.width // factor)
+        return _Canvas(size, self.um_per_px * factor, self.rng)
 
     def coarse_size(self) -> tuple[int, int]:
         """Width and height of the fields that change slowly: a quarter of the frame's."""
@@ -198,52 +218,69 @@ class _Canvas:
 
     def splat(self, xy_um: np.ndarray, light: np.ndarray) -> np.ndarray:
         """Spread points (x, y in um) with their light bilinearly onto pixels, [H,W]."""
-        pad_w = self.width + 2
-        p = xy_um / self.um_per_px + 0.5  # one pixel of padding, pixel centres at half
-        inside = (p[:, 0] >= 0) & (p[:, 1] >= 0) & (p[:, 0] < self.width + 1) & (p[:, 1] < self.height + 1)
-        p, light = p[inside], light[inside]
-        base = np.floor(p).astype(np.int64)
-        fx, fy = (p - base).T
-        start = base[:, 1] * pad_w + base[:, 0]
-        corners = np.concatenate([start, start + 1, start + pad_w, start + pad_w + 1])
-        shares = np.concatenate([(1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy])
-        flat = np.bincount(corners, np.tile(light, 4) * shares, minlength=(self.height + 2) * pad_w)
-        return flat.reshape(self.height + 2, pad_w)[1:-1, 1:-1].astype(np.float32)
+        padded = np.zeros((self.height + 2, self.width + 2), np.float32)
+        self.splat_onto(padded, xy_um, light)
+        return padded[1:-1, 1:-1]
+
+    def splat_onto(self, padded: np.ndarray, xy_um: np.ndarray, light: np.ndarray) -> None:
+        """Add points to a layer with one pixel of padding, [H+2,W+2]."""
+        p = xy_um / self.um_per_px + 0.5
+        limits = np.array([self.width, self.height]) + 1.0
+        inside = np.flatnonzero(((p >= 0) & (p < limits)).all(axis=1))
+        p, light = p[inside], light[inside].astype(np.float32)
+        base = p.astype(np.intp)
+        fx, fy = (p - base).T.astype(np.float32)
+        start = base[:, 1] * padded.shape[1] + base[:, 0]
+        flat, upper, lower = padded.reshape(-1), light * (1 - fy), light * fy
+        np.add.at(flat, start, upper * (1 - fx))
+        np.add.at(flat, start + 1, upper * fx)
+        np.add.at(flat, start + padded.shape[1], lower * (1 - fx))
+        np.add.at(flat, start + padded.shape[1] + 1, lower * fx)
 
 
 def _nerve_layer(tree: NerveTree, appearance: Appearance, canvas: _Canvas) -> np.ndarray:
-    """Optical density of all nerves: points grouped by profile width, each group blurred once."""
-    focus = _focus(appearance.defocus, canvas)
-    groups: dict[float, list[tuple[np.ndarray, np.ndarray]]] = {s: [] for s in (*SIGMAS_PX, FOCUS_SIGMA_PX)}
-    for nerve in tree.nerves:
-        xy, width = _resample(nerve.points_um, nerve.width_um, 0.5 * canvas.um_per_px)
-        contrast = appearance.nerve_contrast
-        contrast *= canvas.rng.uniform(0.6, 1.25)
-        if nerve.role != "main":
-            contrast *= appearance.branch_contrast
-        step_um = 0.5 * canvas.um_per_px
-        light = contrast * _beads(len(xy), step_um, appearance, canvas.rng)
-        sharp = _at(focus, xy, canvas)
-        sigma = appearance.width_factor * width / canvas.um_per_px / FWHM
-        nearest = np.abs(np.log(np.asarray(SIGMAS_PX)[:, None] / sigma[None])).argmin(axis=0)
-        for k, s in enumerate(SIGMAS_PX):
-            use = nearest == k
-            groups[s].append((xy[use], light[use] * sharp[use] * s))
-        groups[FOCUS_SIGMA_PX].append((xy, 0.5 * light * (1 - sharp) * FOCUS_SIGMA_PX * 0.6))
-    return _blur_groups(groups, canvas)
+    """Optical density of all nerves, [H,W]."""
+    if not tree.nerves:
+        return np.zeros((canvas.height, canvas.width), np.float32)
+    step_um, rng = 0.5 * canvas.um_per_px, canvas.rng
+    lines = [_resample(nerve.points_um, nerve.width_um, step_um) for nerve in tree.nerves]
+    contrast = appearance.nerve_contrast * rng.uniform(0.6, 1.25, len(lines))
+    contrast[[nerve.role != "main" for nerve in tree.nerves]] *= appearance.branch_contrast
+    xy = np.concatenate([line for line, _ in lines])
+    light = np.repeat(contrast, [len(line) for line, _ in lines])
+    light = light * _beads(len(xy), step_um, appearance, rng)
+    sharp = _at(_focus(appearance.defocus, canvas), xy, canvas)
+    width = np.concatenate([width for _, width in lines])
+    sigma = appearance.width_factor * width / canvas.um_per_px / FWHM
+    blurred = light * (1 - sharp) * (sigma / SIGMAS_PX[1])  # a thin nerve has little light to spread
+    return 1.6 * (_sharp(xy, light * sharp, sigma, canvas) + _blurred(xy, blurred, canvas))
 
 
-def _blur_groups(groups: dict[float, list[tuple[np.ndarray, np.ndarray]]], canvas: _Canvas) -> np.ndarray:
+def _sharp(xy: np.ndarray, light: np.ndarray, sigma: np.ndarray, canvas: _Canvas) -> np.ndarray:
+    """Points [N,2] spread with the nearest of SIGMAS_PX, [H,W].
+
+    From the widest profile to the narrowest: what is there is blurred by what the next profile lacks.
+    """
     import cv2
 
-    layer = np.zeros((canvas.height, canvas.width), dtype=np.float32)
-    for sigma, parts in groups.items():
-        if not parts:
-            continue
-        points = canvas.splat(np.concatenate([p for p, _ in parts]), np.concatenate([v for _, v in parts]))
-        # Two points per pixel of length: a blurred unit line peaks at 2 / (sqrt(2 pi) sigma).
-        layer += cv2.GaussianBlur(points, (0, 0), sigma) * (np.sqrt(2 * np.pi) / 2)
-    return 1.6 * layer
+    edges = np.sqrt(np.multiply(SIGMAS_PX[:-1], SIGMAS_PX[1:]))
+    profile = np.searchsorted(edges, sigma)
+    layer = np.zeros((canvas.height + 2, canvas.width + 2), np.float32)
+    for k in reversed(range(len(SIGMAS_PX))):
+        use = profile == k
+        canvas.splat_onto(layer, xy[use], light[use] * (SIGMAS_PX[k] * POINT_PEAK))
+        below = SIGMAS_PX[k - 1] if k else 0.0
+        cv2.GaussianBlur(layer, (0, 0), np.sqrt(SIGMAS_PX[k] ** 2 - below**2), dst=layer)
+    return layer[1:-1, 1:-1]
+
+
+def _blurred(xy: np.ndarray, light: np.ndarray, canvas: _Canvas) -> np.ndarray:
+    """Points [N,2] above or below the focal plane, wide and faint, [H,W]."""
+    import cv2
+
+    small = canvas.shrunk(2)
+    points = small.splat(xy, light * (0.3 * FOCUS_SIGMA_PX * POINT_PEAK / 4))
+    return canvas.enlarge(cv2.GaussianBlur(points, (0, 0), FOCUS_SIGMA_PX / 2))
 
 
 def _resample(points_um: np.ndarray, width_um: np.ndarray, step_um: float) -> tuple[np.ndarray, np.ndarray]:
@@ -261,8 +298,11 @@ def _beads(n: int, step_um: float, appearance: Appearance, rng: np.random.Genera
 
     def noise(corr_um: float) -> np.ndarray:
         sigma = max(corr_um / step_um, 0.5)
-        line = cv2.GaussianBlur(rng.standard_normal((1, n)), (0, 0), sigmaX=sigma, sigmaY=0.1)
-        return line[0] * np.sqrt(2 * np.sqrt(np.pi) * sigma)  # unit variance
+        every = max(1, int(sigma / 4))  # slow noise needs few points
+        line = rng.standard_normal((1, n // every + 2))
+        line = cv2.GaussianBlur(line, (0, 0), sigmaX=sigma / every, sigmaY=0.1)[0]
+        line *= np.sqrt(2 * np.sqrt(np.pi) * sigma / every)  # unit variance
+        return np.interp(np.arange(n) / every, np.arange(len(line)), line)
 
     fine, beads, slow = noise(1.2), noise(appearance.bead_spacing_um / 5), noise(40.0)
     log_light = appearance.beading * (0.6 * fine + 0.8 * beads) + 0.2 * slow
@@ -288,9 +328,9 @@ def _stroma(appearance: Appearance, canvas: _Canvas) -> np.ndarray:
 
     clouds = np.exp(appearance.haze * (0.8 * canvas.smooth(2) + 0.3 * canvas.smooth(6)))
     where = 1.6 / (1.0 + np.exp(-2.0 * canvas.smooth(3)))
-    white = canvas.normal()
-    cells = cv2.GaussianBlur(white, (0, 0), 1.7) - cv2.GaussianBlur(white, (0, 0), 3.2)
-    cells *= appearance.mosaic / float(cells.std())
+    white = canvas.normal(shrink=2)
+    cells = cv2.GaussianBlur(white, (0, 0), 0.85) - cv2.GaussianBlur(white, (0, 0), 1.6)
+    cells = canvas.enlarge(cells * (appearance.mosaic / float(cells.std())))
     stroma = canvas.enlarge(clouds) * (1.0 + cells * canvas.enlarge(where))
     for _ in range(appearance.k_structures):
         stroma += canvas.enlarge(_k_structure(canvas))
@@ -307,7 +347,7 @@ def _k_structure(canvas: _Canvas) -> np.ndarray:
     along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
     bend = 0.08 * np.sin(rng.uniform(1.5, 4.0) * t + rng.uniform(0, 6.28)) + rng.uniform(-0.2, 0.2)
     xy = (0.5 + t[:, None] * along + bend[:, None] * across) * field
-    small = _Canvas((canvas.height // 4, canvas.width // 4), canvas.um_per_px * 4, rng)
+    small = canvas.shrunk(4)
     band = cv2.GaussianBlur(
         small.splat(xy, np.ones(len(xy))), (0, 0), rng.uniform(8.0, 16.0) / small.um_per_px
     )
@@ -349,8 +389,9 @@ def _speckle(amplitude: float, canvas: _Canvas) -> np.ndarray:
     import cv2
 
     grain = cv2.GaussianBlur(canvas.normal(), (0, 0), 0.65)
-    grain /= float(grain.std())
-    return np.exp(amplitude * grain - 0.5 * amplitude**2)
+    grain *= amplitude / float(grain.std())
+    grain -= 0.5 * amplitude**2
+    return np.exp(grain, out=grain)
 
 
 def _smooth_rows(rng: np.random.Generator, height: int) -> np.ndarray:
