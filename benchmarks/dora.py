@@ -154,11 +154,12 @@ def cases(options: Namespace) -> list[Case]:
 def measure(case: Case, options: Namespace) -> dict[str, float]:
     """Return the figures of one row, without its key."""
     contenders = build(case, lycoris=options.lycoris)
-    width = torch.float32 if case.dtype is torch.float32 else torch.bfloat16
     draw = torch.Generator(case.device).manual_seed(1)
 
     def noise(features: int) -> Tensor:
-        return torch.randn(1, options.tokens, features, generator=draw, device=case.device).to(width)
+        return torch.randn(1, options.tokens, features, generator=draw, device=case.device).to(
+            activations(case)
+        )
 
     work = Pass(noise(case.in_features).requires_grad_(), noise(case.out_features), case.checkpointed)
     found = times(contenders, work, options)
@@ -169,14 +170,17 @@ def measure(case: Case, options: Namespace) -> dict[str, float]:
     return found
 
 
+def activations(case: Case) -> torch.dtype:
+    return torch.float32 if case.dtype is torch.float32 else torch.bfloat16
+
+
 def build(case: Case, *, lycoris: bool) -> dict[str, Contender]:
     """Plain LoRA, ours, and the peers that can do it, with one weight and the same adapter."""
     torch.manual_seed(0)
     kind = CastLinear if case.dtype.itemsize == 1 else nn.Linear
     base = kind(case.in_features, case.out_features, device=case.device)
     weight = nn.Parameter(base.weight.detach().to(case.dtype), requires_grad=False)
-    bias = nn.Parameter(base.bias.detach().to(max(case.dtype, torch.bfloat16, key=lambda d: d.itemsize)))
-    bias.requires_grad_(False)
+    bias = nn.Parameter(base.bias.detach().to(activations(case)), requires_grad=False)
 
     def layer() -> nn.Module:
         made = kind(case.in_features, case.out_features, device="meta")
@@ -230,10 +234,8 @@ def times(contenders: dict[str, Contender], work: Pass, options: Namespace) -> d
         turn = number % len(taking)
         seconds = {}
         for name in taking[turn:] + taking[:turn]:
-            if name != "cached":
+            if name != "cached":  # which shares the norm of the last pass of "ours"
                 runs[name].renew()
-            elif "ours" not in seconds:
-                timed(runs["ours"], work)  # so that there is a norm to share
             seconds[name] = timed(runs[name], work)
         rounds.append(seconds)
     found = {
@@ -306,10 +308,13 @@ HEAD = {
 
 
 def row(case: Case, figures: dict[str, float]) -> str:
-    cells = (figures.get(key) for key in HEAD.values())
-    return f"{case.key:34}" + "".join(
-        f"{'-' if v is None else f'{v:.3g}' if v < 1e-2 else f'{v:.3f}':>10}" for v in cells
-    )
+    return f"{case.key:34}" + "".join(f"{cell(figures.get(key)):>10}" for key in HEAD.values())
+
+
+def cell(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1e}" if value < 1e-2 else f"{value:.3f}"
 
 
 def worst(found: dict[str, Any]) -> dict[str, float]:

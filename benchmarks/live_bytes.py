@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import torch
@@ -16,6 +17,7 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
         work()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler tells of every stage it enters
     with torch.autograd.profiler.profile(profile_memory=True) as recorded:
         work()
     events = [e for e in recorded.kineto_results.events() if e.name() == "[memory]"]  # pyright: ignore

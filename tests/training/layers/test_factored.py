@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-peft = pytest.importorskip("peft", minversion="0.20")
+pytest.importorskip("peft", minversion="0.20")
 
+import peft
 from ccm_pack.ccm.adapter import base_from_peft, layers_from_peft
 from ccm_pack.ccm.adapter.dora import NORM_FLOOR, merged
 from ccm_pack.training.layers import AdapterConfig, Injected, factored, inject
@@ -47,7 +48,7 @@ def trained(net: Net, **config: object) -> Injected:
 
 
 def distance(got: Tensor, true: Tensor) -> float:
-    return float((got - true).norm() / true.norm())
+    return ((got - true).norm() / true.norm()).item()
 
 
 def gradients(net: Net, adapter: Injected) -> list[Tensor]:

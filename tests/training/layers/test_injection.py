@@ -49,35 +49,31 @@ def test_only_the_adapter_is_trainable(method: str, per_layer: int):
 
 @pytest.mark.parametrize(("method", "scale"), [("wdlora", 1.5), ("lora", 1.5), ("rslora", 3.0)])
 def test_the_scale_is_alpha_over_the_rank_and_over_its_root_for_rslora(method: str, scale: float):
-    config = AdapterConfig(method=method, rank=4, alpha=6.0, targets="narrow|.*proj".replace("narrow|", ""))
+    config = AdapterConfig(method=method, rank=4, alpha=6.0, targets=".*proj")
     with inject(make_network(), config, seed=0) as adapter:
         assert {layer.scaling["default"] for layer in adapter.layers.values()} == {scale}
 
 
 def test_the_seed_alone_decides_where_an_adapter_starts():
     def start(seed: int) -> dict[str, torch.Tensor]:
-        torch.manual_seed(torch.seed() % 1000)
+        torch.seed()
         with inject(make_network(), QKV, seed) as adapter:
             return adapter.state()
 
     one, same, other = start(1), start(1), start(2)
     assert all(torch.equal(one[name], same[name]) for name in one)
-    assert not torch.equal(one["blocks.0.qkv.lora_A.default.weight"], other["blocks.0.qkv.lora_A.default.weight"])
+    assert not torch.equal(
+        one["blocks.0.qkv.lora_A.default.weight"], other["blocks.0.qkv.lora_A.default.weight"]
+    )
 
 
 def test_injecting_leaves_the_global_generator_alone():
+    network = make_network()
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
-    network = make_network.__wrapped__() if hasattr(make_network, "__wrapped__") else None
-    del network
-    state = torch.get_rng_state()
-    torch.manual_seed(3)
-    built = nn.ModuleDict({"layer": nn.Linear(8, 8)})
-    torch.manual_seed(3)
-    with inject(built, AdapterConfig(rank=2, targets="layer"), seed=9):
+    with inject(network, QKV, seed=9):
         assert torch.equal(torch.rand(4), expected)
-    torch.set_rng_state(state)
 
 
 def test_the_network_is_as_it_was_after_an_error():
