@@ -25,8 +25,6 @@ FOCUS_SIGMA_PX = 4.5  # profile of a nerve above or below the focal plane
 COARSE = 4  # slow fields are made at a quarter of the frame's resolution
 # Two points per pixel of length: their blurred line peaks at 2 / (sqrt(2 pi) sigma).
 POINT_PEAK = np.sqrt(2 * np.pi) / 2
-    np.sqrt(2 * np.pi) / 2
-)  # two points per pixel of length: their blurred line peaks at 2 / (sqrt(2 pi) sigma)
 FWHM = 2.3548  # full width at half maximum of a Gaussian of unit sigma
 
 
