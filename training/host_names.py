@@ -29,24 +29,35 @@ def read_base(path: Path | str) -> BaseModel:
 
     Raises AdapterError for a file that cannot be read and for a model that the host does not know.
     """
-    import_host()
-    import comfy.lora
-
     path = Path(path)
     state, metadata = _outline(path)
-    prefix, model = _model(path, state, metadata)
+    prefix, inner = _diffusion_model(state)
+    return describe_base(path.name, inner, metadata, _reader(path, prefix))
+
+
+def describe_base(
+    name: str, state: dict[str, Tensor], metadata: Any, weight: Callable[[str], Tensor]
+) -> BaseModel:
+    """Return a base whose tensors, by the host's names and possibly without values, are those of `state`."""
+    import_host()
+    import comfy.lora
+    import comfy.model_detection
+
+    config: Any = comfy.model_detection.model_config_from_unet(state, "", metadata=metadata)
+    if config is None:
+        raise AdapterError(f"ComfyUI does not know the model in {name}", fix=LAYOUT)
+    config.set_inference_dtype(torch.float32, None)
+    model = config.get_model(state, "", device=torch.device("meta"))
     known = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     shapes = {
         key[len(PREFIX) : -len(WEIGHT)]: shape
         for key, shape in known.items()
         if key.startswith(PREFIX) and key.endswith(WEIGHT) and len(shape) > 1
     }
-    places = {}
-    for name, target in comfy.lora.model_lora_keys_unet(model, {}).items():
-        place = _place(target, shapes)
-        if place is not None:
-            places[name] = place
-    return BaseModel(path.name, shapes, places, _reader(path, prefix))
+    targets = comfy.lora.model_lora_keys_unet(model, {})
+    found = {name: _place(target, shapes) for name, target in targets.items()}
+    places = {name: place for name, place in found.items() if place is not None}
+    return BaseModel(name, shapes, places, weight)
 
 
 def _outline(path: Path) -> tuple[dict[str, Tensor], Any]:
@@ -65,19 +76,14 @@ def _outline(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise AdapterError(f"The base model {path} cannot be read ({error})", fix=LAYOUT) from error
 
 
-def _model(path: Path, state: dict[str, Tensor], metadata: Any) -> tuple[str, Any]:
-    """Return the prefix of the diffusion model in the file, and the host's model, which holds no values."""
-    import comfy.model_detection as detection
+def _diffusion_model(state: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+    """Return the prefix of the diffusion model in a file, and its tensors without the prefix."""
+    import_host()
+    import comfy.model_detection
 
-    prefix = detection.unet_prefix_from_state_dict(state)
+    prefix = comfy.model_detection.unet_prefix_from_state_dict(state)
     inner = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
-    if not inner:
-        prefix, inner = "", state
-    config: Any = detection.model_config_from_unet(inner, "", metadata=metadata)
-    if config is None:
-        raise AdapterError(f"ComfyUI does not know the model in {path}", fix=LAYOUT)
-    config.set_inference_dtype(torch.float32, None)
-    return prefix, config.get_model(inner, "", device=torch.device("meta"))
+    return (prefix, inner) if inner else ("", state)
 
 
 def _place(target: Any, shapes: dict[str, tuple[int, ...]]) -> Place | None:
