@@ -85,7 +85,7 @@ def with_pixel_size(record: Record, told: float | None) -> Record:
         raise PixelSizeError(
             f"{record.frame} is {width} x {height} pixels, which is not one field of 400 x 400 um; "
             "its pixel size is unknown",
-            fix="give --um-per-px, or a column um_per_px in a table.csv",
+            fix="give its um per pixel (um_per_px), or list the frames in a table.csv with that column",
         )
     return replace(record, um_per_px=FIELD_UM / width)
 

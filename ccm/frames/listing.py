@@ -39,7 +39,9 @@ def list_frames(path: Path, layout: str = AUTO, um_per_px: float | None = None) 
     table = path / TABLE_NAME if path.is_dir() else path
     single = path.is_file() and path.suffix.lower() in SUFFIXES
     if layout == TABLE or (layout == AUTO and table.is_file() and not single):
-        return FrameList(path, TABLE, f"the table {table.name}", tuple(read_table(table, um_per_px)))
+        return FrameList(
+            path, TABLE, f"one line per frame in {table.name}", tuple(read_table(table, um_per_px))
+        )
     if not (single or path.is_dir()):
         raise DataError(
             f"{path} is no folder, picture or table", fix="name a folder of frames or a CSV table"
