@@ -193,8 +193,13 @@ class _Scales:
         for prefix, config in self.configs.items():
             if name.startswith(prefix) and "lora_alpha" in config:
                 bare = name.removeprefix(prefix).removeprefix(PEFT_PREFIX)
-                value = float(_by_pattern(config.get("alpha_pattern") or {}, bare, config["lora_alpha"]))
-                return value / (math.sqrt(rank) if config.get("use_rslora") else max(1, rank))
+                try:
+                    value = float(_by_pattern(config.get("alpha_pattern") or {}, bare, config["lora_alpha"]))
+                except (re.error, TypeError, ValueError, AttributeError) as error:
+                    raise AdapterError(
+                        f"The configuration gives no alpha of layer {name} ({error})", fix="correct it"
+                    ) from error
+                return value / max(1.0, math.sqrt(rank) if config.get("use_rslora") else rank)
         return 1.0
 
 
