@@ -8,6 +8,7 @@ CCMError
 ├── CohortError          an unknown cohort
 ├── TargetError          biomarker targets that no nerve tree can reach
 ├── WeightsError         an embedded weight file that is missing or damaged
+├── NetworkError         a segmentation network of the user's own that cannot be used
 ├── AdapterError         an adapter file that cannot be read
 │   └── AdapterMismatchError   a readable adapter that does not belong to this model
 ├── ExtractorError       a feature extractor that cannot be used
@@ -18,6 +19,9 @@ CCMError
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 
 class CCMError(Exception):
     """A problem that the user can mend; the message says what is wrong and what to do."""
@@ -26,6 +30,10 @@ class CCMError(Exception):
         super().__init__(f"{problem.rstrip('.')}. Fix: {fix.rstrip('.')}.")
         self.problem = problem
         self.fix = fix
+
+    def __reduce__(self) -> tuple[Callable[[str], CCMError], tuple[str]]:
+        """Pickle by what made it, so that an error of another process arrives whole."""
+        return partial(type(self), fix=self.fix), (self.problem,)
 
 
 class ImageError(CCMError):
@@ -54,6 +62,10 @@ class TargetError(CCMError):
 
 class WeightsError(CCMError):
     """An embedded weight file that is missing or damaged."""
+
+
+class NetworkError(CCMError):
+    """A segmentation network of the user's own that cannot be used."""
 
 
 class AdapterError(CCMError):

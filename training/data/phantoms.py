@@ -11,13 +11,9 @@ import csv
 import io
 import json
 import math
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +23,7 @@ from ...ccm.errors import TargetError, TrainingError
 from ...ccm.frames.record import Record
 from ...ccm.frames.table import COLUMNS, TABLE_NAME
 from ...ccm.images import FIELD_PX, FIELD_UM
+from ...ccm.parallel import map_processes
 from ...ccm.phantom.mask import check_drawing, draw_mask
 from ...ccm.phantom.render import Appearance, render, sample_appearance
 from ...ccm.phantom.topology import NerveTree, TreeTargets, grow_tree, sample_targets
@@ -74,9 +71,11 @@ def write_phantoms(request: PhantomRequest, folder: Path, workers: int | None = 
     plan = plan_frames(request)
     _claim(folder, request)
     missing = [item for item in plan if not (folder / item.record.frame).is_file()]
-    made = _map(partial(_make, request, folder), missing, workers or os.cpu_count() or 1)
-    for _ in tqdm(made, total=len(plan), initial=len(plan) - len(missing), unit="frame", disable=None):
-        pass
+    made = map_processes(partial(_make, request, folder), missing, workers)
+    with closing(made), tqdm(total=len(plan), unit="frame", disable=None) as bar:
+        bar.update(len(plan) - len(missing))
+        for _ in made:
+            bar.update()
     _write(folder / TABLE_NAME, _as_csv([item.record for item in plan]).encode())
     return folder / TABLE_NAME
 
@@ -169,19 +168,6 @@ def _make(request: PhantomRequest, folder: Path, item: PhantomFrame) -> None:
     assert record.mask is not None
     _write(folder / record.mask, _as_png(mask, told))
     _write(folder / record.frame, _as_png(frame, told))
-
-
-def _map(
-    make: Callable[[PhantomFrame], None], items: list[PhantomFrame], workers: int
-) -> Iterator[None] | Iterable[None]:
-    """Make frames on all cores where processes can be forked, which Linux alone does safely."""
-    import cv2
-
-    if workers == 1 or len(items) < 2 or sys.platform != "linux":
-        yield from map(make, items)
-        return
-    with ProcessPoolExecutor(workers, get_context("fork"), cv2.setNumThreads, (1,)) as pool:
-        yield from pool.map(make, items)
 
 
 def _claim(folder: Path, request: PhantomRequest) -> None:
