@@ -27,7 +27,7 @@ from ..ccm.morphometry import centre_line_f1, measure_nerves
 from ..ccm.segmentation import segment_nerves
 from ..host import locate, server
 from ..host.paths import OUTPUT
-from . import peer_superccm
+from . import public_tools
 from .grid import picture_grid
 
 FOLDER = OUTPUT / "bench" / "nano"
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
     """Measure, print a table, and print all figures as JSON on the last line."""
     options = parse(arguments)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    peer = peer_superccm.prepare() if options.superccm else None
+    peer = public_tools.prepare() if options.superccm else None
     with (
         server.running(locate.ready(Path(sys.executable))) as comfy,
         Client(comfy.address) as client,
@@ -161,7 +161,7 @@ def read_grey(data: bytes) -> np.ndarray:
 
 def judged_by_superccm(python: Path, frames: Sequence[Frame], masks: Sequence[Mask]) -> list[Frame]:
     """Add superccm's F1 to every frame that it can trace."""
-    traced = peer_superccm.trace(python, [frame.path for frame in frames])
+    traced = public_tools.trace(python, "superccm", [frame.path for frame in frames])
     for path, problem in traced.failures.items():
         print(f"superccm failed on {path.name}: {problem}")
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import MaskError
+from ..errors import MaskError, PixelSizeError
 from ..images import UM_PER_PX, check_um_per_px
 from .graph import Nerve, NerveGraph, Role, measure_graph
 from .orientation import Orientation
 from .skeleton import as_nerve_mask
 
+FINEST_UM, COARSEST_UM = 0.1, 100.0  # pixel sizes; a microscope's field of 400 um has 192 to 1024 pixels
 STEEPEST = 0.5  # cosine of the steepest angle to its chord (60 degrees) at which a nerve is a function of x
 BOXES_UM = (6.25, 12.5, 25.0, 50.0, 100.0)  # each twice the one before
 
@@ -52,9 +53,9 @@ def measure_nerves(
     um_per_px: pixel size in um. field_of_view: [H,W], the part of the frame that was seen (all of it if None); nerves
     outside do not count, nor does that area. An empty mask gives zeros, and NaN for widths, dimension and
     tortuosity. Raises MaskError for a mask of another shape or with NaN, or for a field of view of another size or
-    with no pixels; PixelSizeError for a pixel size that is not positive.
+    with no pixels; PixelSizeError for a pixel size that is not from 0.1 to 100 um.
     """
-    size = check_um_per_px(um_per_px)
+    size = _pixel_size(um_per_px)
     nerve = as_nerve_mask(mask)
     field = None if field_of_view is None else _field(field_of_view, nerve.shape)
     if field is not None:
@@ -83,6 +84,16 @@ def measure_nerves(
         frame_area_mm2=area,
         graph=graph,
     )
+
+
+def _pixel_size(um_per_px: float) -> float:
+    size = check_um_per_px(um_per_px)
+    if not FINEST_UM <= size <= COARSEST_UM:
+        raise PixelSizeError(
+            f"Pixel size is {size:g} um; expected {FINEST_UM:g} to {COARSEST_UM:g}",
+            fix="give the pixel size in micrometres, 1.0417 for an HRT3-RCM frame of 384 pixels",
+        )
+    return size
 
 
 def _field(field_of_view: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -117,7 +117,7 @@ def test_a_field_of_view_that_shows_nothing_or_does_not_fit_is_refused(field: np
         measure_nerves(np.zeros(FRAME, dtype=bool), UM_PER_PX, field)
 
 
-@pytest.mark.parametrize("um_per_px", (0.0, -1.0, math.nan, math.inf))
+@pytest.mark.parametrize("um_per_px", (0.0, -1.0, math.nan, math.inf, 1e-300, 0.09, 101.0, 1e300))
 def test_a_pixel_size_that_is_none_is_refused(um_per_px: float) -> None:
     with pytest.raises(PixelSizeError):
         measure_nerves(np.zeros(FRAME, dtype=bool), um_per_px)
