@@ -31,7 +31,7 @@ from ..ccm.images import UM_PER_PX
 from ..ccm.morphometry import measure_nerves
 from ..ccm.phantom.render import render, sample_appearance
 from ..ccm.phantom.topology import grow_tree, sample_targets
-from ..ccm.segmentation import segment_nerves
+from ..ccm.segmentation import load_segmenter, segment_nerves
 from . import public_tools
 from .frame_changes import CHANGES, odd_frames
 from .public_tools import Measurement, Measurements
@@ -53,6 +53,7 @@ def main(arguments: list[str]) -> int:
     """Measure, print a table, and print all figures as JSON on the last line."""
     options = parse(arguments)
     torch.set_num_threads(1)
+    load_segmenter()  # without its weights nothing could be measured
     named = os.environ.get("CCM_FRAMES")
     frames = read_frames(Path(named), options.frames) if named else phantoms(options.frames)
     print(f"{len(frames)} {'frames of ' + named if named else 'phantoms'}", flush=True)
