@@ -1,21 +1,48 @@
-"""`python . train NAME`: run training/NAME.py."""
+"""`python . train CONFIG.toml`: train an adapter for a base model that ComfyUI loads."""
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
-from . import plugin
+from ..host import locate
 from .command import Command
-
-FOLDER = "training"
 
 
 def arguments(parser: ArgumentParser) -> None:
-    plugin.arguments(parser, FOLDER)
+    parser.add_argument("config", type=Path, help="a TOML file; training/configs holds one for each family")
+    parser.add_argument("--dry-run", action="store_true", help="check everything and predict the memory")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run")
+    parser.add_argument(
+        "--allow-image-split", action="store_true", help="accept frames of unknown patients; it is recorded"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="another value for a key"
+    )
+    parser.epilog = "docs/training.md explains every key. Ctrl-C ends after a step, with a checkpoint."
 
 
 def run(options: Namespace) -> int:
-    return plugin.run(options, FOLDER)
+    from ..training.config import read_config
+
+    config = read_config(options.config, tuple(options.set))
+    os.environ["COMFYUI_PATH"] = str(locate.ready(Path(sys.executable)))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from ..training import trainer
+
+    if options.dry_run:
+        print(trainer.dry_run(config, allow_image_split=options.allow_image_split))
+        return 0
+    if trainer.train(config, resume=options.resume, allow_image_split=options.allow_image_split):
+        print(f"Done: {config.run.folder}/{trainer.LAST}, and report.md beside it.")
+        return 0
+    print(
+        f"Stopped, with a checkpoint. Go on with: python . train {options.config} --resume", file=sys.stderr
+    )
+    return 130
 
 
-COMMAND = Command("train", "train one of the embedded networks", arguments, run, "host")
+COMMAND = Command("train", "train an adapter on your own frames", arguments, run, "host")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
@@ -47,9 +47,17 @@ def lean(
 def _twice(body: Callable[..., Any]) -> Callable[..., Any]:
     def forward(*args: Any, **kwargs: Any) -> Any:
         # Frozen networks in evaluation mode draw no random numbers, so none are kept for the second time.
-        return checkpoint(body, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+        return checkpoint(on_copies, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+
+    def on_copies(*args: Any, **kwargs: Any) -> Any:
+        # Some blocks of the host add to their inputs in place, and the second time needs them as they were.
+        return body(*map(_copy, args), **{name: _copy(value) for name, value in kwargs.items()})
 
     return forward
+
+
+def _copy(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 class _Body(nn.Module):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 import sys
 import types
 from collections.abc import Mapping
@@ -308,12 +309,21 @@ def _check(config: TrainConfig, source: str) -> None:
             or len(config.validation.criterion.split(" ")) != 2,
             'min or max and the name of a number, as in "max adherence_f1"',
         ),
+        "adapter.targets": (not _is_expression(config.adapter.targets), "a regular expression"),
     }
     for name, (is_wrong, expected) in problems.items():
         if is_wrong:
             table, _, child = name.partition(".")
             value = getattr(getattr(config, table), child)
             raise TrainingError(f"{source}: {name} is {value!r}, expected {expected}", fix="correct it")
+
+
+def _is_expression(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
 
 
 def _override(tables: dict[str, Any], setting: str) -> None:

@@ -48,14 +48,16 @@ class RunFolder:
         Raises TrainingError where a run is in the way, or where a key has another value than it had.
         """
         old = self.path / CONFIG
-        if old.exists() and not resume:
+        begun = bool(self.checkpoints.steps())
+        if begun and not resume:
             raise TrainingError(
                 f"{self.path} holds a run already", fix="go on with --resume, or choose another run.folder"
             )
-        if old.exists():
+        if begun:
             _check_unchanged(load_toml(old.read_text("utf-8")), to_tables(config), self.path)
             return
         self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / MANIFEST).unlink(missing_ok=True)
         replace_durably(old, to_toml(config).encode())
 
     def record_manifest(self, manifest: Mapping[str, Any]) -> None:

@@ -65,9 +65,28 @@ class Loop:
 
     def advance(self) -> Step:
         """Do one optimizer step. Raises TrainingError if the loss or the gradient is not finite."""
-        config, size = self.config.optimizer, self.config.effective_batch
-        positions = range(self.step * size, (self.step + 1) * size)
-        loss = self._accumulate(self.processes.share(positions))
+        return self.update(self.gradients())
+
+    def gradients(self) -> Tensor:
+        """Compute this process's share of the gradients of the next step; return its share of the loss.
+
+        Out of memory, the micro-batch is halved and all of it computed again: a gradient may have been added
+        to in part.
+        """
+        size = self.config.effective_batch
+        positions = self.processes.share(range(self.step * size, (self.step + 1) * size))
+        while True:
+            try:
+                return self._accumulate(positions)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                problem = str(error)
+            self._halve(problem)  # out here, where the error no longer holds the tensors of the step
+
+    def update(self, loss: Tensor) -> Step:
+        """Add up loss and gradients of all processes, and change the parameters."""
+        config = self.config.optimizer
         self.processes.add_up([loss, *(_gradient(p) for p in self.parameters.values())])
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), config.clip_norm or math.inf)
         now = rate(self.step, config)
@@ -116,21 +135,7 @@ class Loop:
         self.step, self.micro_batch = checkpoint.step, checkpoint.numbers["micro_batch"]
 
     def _accumulate(self, positions: range) -> Tensor:
-        """Add up the gradients of the mean loss over the effective batch; return this share of that mean.
-
-        Out of memory, the micro-batch is halved and the whole step computed again: a gradient may have been
-        added to in part.
-        """
-        while True:
-            try:
-                return self._micro_batches(positions)
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                problem = str(error)
-            self._halve(problem)
-
-    def _micro_batches(self, positions: range) -> Tensor:
+        """Add to the gradients of the mean loss over the effective batch, a micro-batch at a time."""
         total = torch.zeros((), device=self.processes.device)
         for start in range(0, len(positions), self.micro_batch):
             with self._autocast():

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...ccm.errors import TrainingError
-from .config import AdapterConfig
+from ..config import AdapterConfig
 
 ADAPTER = "default"  # PEFT's name for the only adapter
 FLOATS = (torch.float32, torch.bfloat16, torch.float16)
