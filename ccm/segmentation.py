@@ -1,8 +1,8 @@
 """Frame to nerve mask by the embedded network.
 
-The network is a small U-Net on 2 x 2 pixel groups (space-to-depth, four levels, about one million
-parameters), trained on procedural phantoms only. Frames are brought to HRT3 pixel size, normalised by their
-local mean and contrast, and segmented whole.
+The network is a small U-Net of group convolutions (`equivariant`), so that a turned or mirrored frame gives the
+turned or mirrored mask; it was trained on procedural phantoms only. Frames are brought to HRT3 pixel size, normalised
+by their local mean and contrast, and segmented whole.
 """
 
 from __future__ import annotations
@@ -10,81 +10,102 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .equivariant import ORDER, GroupBlock, LiftingBlock, ProjectionHead
 from .errors import PixelSizeError, WeightsError
 from .images import UM_PER_PX, check_um_per_px
+from .quality import FrameQuality, assess_quality
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "ccm_nano_segmentation.safetensors"
-WIDTHS = (24, 48, 96, 128)
+FIELDS = (2, 4, 10, 16, 20)  # of eight channels each
 THRESHOLD = 0.5
 LARGEST_PX = 4096  # a mosaic of about 100 fields; resampling to more would only exhaust the memory
-STRIDE = 16  # frames are padded to a multiple of this
+STRIDE = 32  # frames are padded to a multiple of this
 
 
 @dataclass(frozen=True)
 class NerveSegmentation:
-    """`probability` float32 [B,H,W] that a pixel is nerve, and `mask` bool [B,H,W]."""
+    """`probability` float32 [B,H,W] that a pixel is nerve, `mask` bool [B,H,W], and the quality of each frame."""
 
     probability: np.ndarray
     mask: np.ndarray
+    quality: tuple[FrameQuality, ...]
+
+
+class Network(Protocol):
+    """What segments: the embedded network (Segmenter) or a user's own (own_network.OwnNetwork)."""
+
+    @property
+    def weights_hash(self) -> str: ...
+
+    def probability(self, grey: np.ndarray) -> np.ndarray:
+        """Nerve probability float32 [B,H,W] of frames [B,H,W] in 0..1 at HRT3 pixel size."""
+        ...
 
 
 class SegmentationNet(nn.Module):
-    """U-Net whose first level works on half the frame's resolution."""
+    """U-Net of five levels whose answer turns with the frame; its first level works on half the resolution."""
 
-    def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
+    def __init__(self, fields: tuple[int, ...] = FIELDS) -> None:
         super().__init__()
-        first = widths[0]
-        self.stem = _Double(4, first)
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
-        self.down = nn.ModuleList(_Double(a, b) for a, b in pairs)
-        self.up = nn.ModuleList(_Double(a + b, a) for a, b in reversed(pairs))
-        self.head = nn.Conv2d(first, 4, 1)
+        pairs = list(zip(fields[:-1], fields[1:], strict=True))
+        self.stem = nn.Sequential(LiftingBlock(fields[0]), GroupBlock(fields[0], fields[0]))
+        self.down = nn.ModuleList(_double(a, b) for a, b in pairs)
+        self.up = nn.ModuleList(_double(a + b, a) for a, b in reversed(pairs))
+        self.head = ProjectionHead(fields[0])
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Feature maps of every level of a normalised frame [B,1,H,W], finest first."""
-        maps = [self.stem(F.pixel_unshuffle(x, 2))]
+        maps = [self.stem(x)]
         for level in self.down:
             maps.append(level(F.max_pool2d(maps[-1], 2)))
         return maps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits [B,H,W] of a normalised frame [B,1,H,W]; H and W are multiples of 16."""
+        """Logits [B,H,W] of a normalised frame [B,1,H,W]; H and W are multiples of 32."""
         *skips, y = self.encode(x)
         for level, skip in zip(self.up, reversed(skips), strict=True):
             y = level(torch.cat([F.interpolate(y, scale_factor=2.0, mode="nearest"), skip], dim=1))
-        return F.pixel_shuffle(self.head(y), 2)[:, 0]
+        return self.head(y)
+
+    def fold(self) -> SegmentationNet:
+        """Turn every block into a plain convolution, in place: the same answer, sooner, but no more training."""
+        for level in (self.stem, *self.down, *self.up):
+            assert isinstance(level, nn.Sequential)
+            for k, block in enumerate(level):
+                if isinstance(block, (LiftingBlock, GroupBlock)):
+                    level[k] = block.folded()
+        return self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-class _Double(nn.Sequential):
-    def __init__(self, n_in: int, n_out: int) -> None:
-        super().__init__(*_conv(n_in, n_out), *_conv(n_out, n_out))
-
-
-def _conv(n_in: int, n_out: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)
+def _double(n_in: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(GroupBlock(n_in, n_out), GroupBlock(n_out, n_out))
 
 
 def normalise(grey: Tensor) -> Tensor:
     """Remove slow illumination and set the contrast of frames [B,H,W]: (x - local mean) / local deviation."""
     x = grey[:, None]
-    mean = _local_mean(x)
-    deviation = (_local_mean(x.square()) - mean.square()).clamp(min=0).sqrt()
-    floor = 0.25 * deviation.mean(dim=(-2, -1), keepdim=True) + 1e-4
-    return (x - mean) / (deviation + floor)
+    mean = _local_mean(F.avg_pool2d(x, 4, 4, ceil_mode=True, count_include_pad=False))
+    square = _local_mean(F.avg_pool2d(x.square(), 4, 4, ceil_mode=True, count_include_pad=False))
+    deviation = (square - mean.square()).clamp(min=0).sqrt()
+    scale = 1.0 / (deviation + 0.25 * deviation.mean(dim=(-2, -1), keepdim=True) + 1e-4)
+    shape = x.shape[-2:]
+    return (x - _enlarged(mean, shape)) * _enlarged(scale, shape)
 
 
-def _local_mean(x: Tensor, window: int = 65) -> Tensor:
-    """Mean over a window about 68 um wide, computed at a quarter of the resolution, for [B,1,H,W]."""
-    small = F.avg_pool2d(x, 4, 4, ceil_mode=True, count_include_pad=False)
-    size = window // 4 | 1
-    small = F.avg_pool2d(small, size, 1, size // 2, count_include_pad=False)
-    return F.interpolate(small, size=x.shape[-2:], mode="bilinear", align_corners=False)
+def _local_mean(small: Tensor) -> Tensor:
+    """Mean over a window about 70 um wide of what was brought to a quarter of the resolution, [B,1,h,w]."""
+    return F.avg_pool2d(small, 17, 1, 8, count_include_pad=False)
+
+
+def _enlarged(small: Tensor, shape: torch.Size) -> Tensor:
+    return F.interpolate(small, size=shape, mode="bilinear", align_corners=False)
 
 
 @dataclass(frozen=True)
@@ -100,20 +121,28 @@ class Segmenter:
         return np.stack([self._probability(torch.from_numpy(frame).float()[None])[0] for frame in grey])
 
     def _probability(self, grey: Tensor) -> np.ndarray:
-        height, width = grey.shape[-2:]
-        pad = (0, -width % STRIDE, 0, -height % STRIDE)
-        x = F.pad(normalise(grey), pad, mode="replicate")
-        return torch.sigmoid(self.net(x))[:, :height, :width].numpy()
+        padded, inside = _padded(normalise(grey))
+        return torch.sigmoid(self.net(padded))[:, inside[0], inside[1]].numpy()
 
     @torch.inference_mode()
     def features(self, grey: np.ndarray) -> np.ndarray:
-        """Mean and deviation of each encoder channel, [B,2*sum(widths)], of frames [B,H,W] in 0..1."""
+        """Mean and deviation of each encoder field over places and turns, [B,104], of frames [B,H,W] in 0..1.
+
+        They are the same for a frame and the frame turned.
+        """
         return np.stack([self._features(torch.from_numpy(frame).float()[None]) for frame in grey])
 
     def _features(self, grey: Tensor) -> np.ndarray:
-        pad = (0, -grey.shape[-1] % STRIDE, 0, -grey.shape[-2] % STRIDE)
-        maps = self.net.encode(F.pad(normalise(grey), pad, mode="replicate"))
-        return torch.cat([s for m in maps for s in (m.mean((-2, -1))[0], m.std((-2, -1))[0])]).numpy()
+        maps = [m.reshape(-1, ORDER, *m.shape[2:]) for m in self.net.encode(_padded(normalise(grey))[0])]
+        return torch.cat([s for m in maps for s in (m.mean((1, 2, 3)), m.std((1, 2, 3)))]).numpy()
+
+
+def _padded(x: Tensor) -> tuple[Tensor, tuple[slice, slice]]:
+    """Pad a frame [B,1,H,W] evenly on all sides to multiples of STRIDE; also where in it the frame lies."""
+    height, width = x.shape[-2:]
+    top, left = (-height % STRIDE) // 2, (-width % STRIDE) // 2
+    pad = (left, -width % STRIDE - left, top, -height % STRIDE - top)
+    return F.pad(x, pad, mode="replicate"), (slice(top, top + height), slice(left, left + width))
 
 
 @lru_cache(maxsize=4)
@@ -135,24 +164,28 @@ def load_segmenter(path: Path = WEIGHTS) -> Segmenter:
             f"The segmentation weights {path.name} cannot be read from {path.parent} ({error})",
             fix="restore the folder weights/ from the pack's repository",
         ) from error
-    net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    return Segmenter(net, hashlib.sha256(data).hexdigest())
+    return Segmenter(net.eval().fold(), hashlib.sha256(data).hexdigest())
 
 
-def segment_nerves(grey: np.ndarray, um_per_px: float = UM_PER_PX) -> NerveSegmentation:
-    """Segment the nerves of grey frames [B,H,W] in 0..1 taken at `um_per_px`.
+def segment_nerves(
+    grey: np.ndarray, um_per_px: float = UM_PER_PX, network: Network | None = None
+) -> NerveSegmentation:
+    """Segment the nerves of grey frames [B,H,W] in 0..1 taken at `um_per_px`, by the embedded network or another.
 
     Frames of another pixel size are resampled to HRT3 pixel size for the network and the probability is
-    resampled back. Raises PixelSizeError and WeightsError.
+    resampled back. Raises PixelSizeError, WeightsError, and NetworkError for a network of the user's own.
     """
     scale = check_um_per_px(um_per_px) / UM_PER_PX
     _check_field(grey.shape[-1], grey.shape[-2], um_per_px)
-    segmenter = load_segmenter()
+    network = network or load_segmenter()
     if abs(scale - 1.0) < 0.02:
-        probability = segmenter.probability(grey)
+        probability = network.probability(grey)
+        quality = assess_quality(grey, probability)
     else:
-        probability = _resized(segmenter.probability(_resized(grey, scale)), 1.0, grey.shape[-2:])
-    return NerveSegmentation(probability, probability > THRESHOLD)
+        seen = _resized(grey, scale)
+        found = network.probability(seen)
+        quality, probability = assess_quality(seen, found), _resized(found, 1.0, grey.shape[-2:])
+    return NerveSegmentation(probability, probability > THRESHOLD, quality)
 
 
 def _check_field(width: int, height: int, um_per_px: float) -> None:

@@ -9,7 +9,7 @@ import sys
 from types import FrameType
 
 from ..ccm.errors import CCMError
-from . import adapter, bench, check, dataset, demo, soak, test, train, ui, weights
+from . import adapter, bench, check, dataset, demo, measure, soak, test, train, ui, weights
 from .command import Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -19,6 +19,7 @@ COMMANDS: tuple[Command, ...] = (
     soak.COMMAND,
     check.COMMAND,
     bench.COMMAND,
+    measure.COMMAND,
     dataset.COMMAND,
     train.COMMAND,
     adapter.COMMAND,

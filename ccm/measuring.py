@@ -1,0 +1,163 @@
+"""One frame or mask on disk to one row of numbers, and rows to averages per eye and per patient.
+
+A row holds text, ready for CSV: empty where a value does not exist. Numbers of different tools, versions or networks
+are not interchangeable, so each row says which made it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import CCMError
+from .frames.listing import list_frames
+from .frames.reading import read_frame, read_mask
+from .images import check_um_per_px
+from .morphometry.biomarkers import measure_nerves
+from .morphometry.report import TOOL, UNITS, VERSION
+from .segmentation import Network, segment_nerves
+
+BIOMARKERS = tuple(UNITS)
+COLUMNS = (
+    *("frame", "patient", "eye", "cohort", "um_per_px"),
+    *BIOMARKERS,
+    *("quality", "error", "tool", "version", "network", "sha256"),
+)
+GROUP_COLUMNS = ("patient", "eye", "cohort", "frames", "frames_used", *BIOMARKERS, "reference")
+MASKS = "masks"  # instead of a network's hash, where masks were measured
+REFERENCE = (
+    "CNFL in type 1 diabetes: neuropathy likely at 11.5 mm/mm2 or less, unlikely at 15.8 or more, best single "
+    "threshold 14.0 (Ahmed et al. 2012, manual tracing)"
+)
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A file to measure, and what its table or folder tells of it."""
+
+    path: Path
+    is_mask: bool
+    patient: str = ""
+    eye: str = ""
+    cohort: str = ""
+    um_per_px: float = 400 / 384
+
+
+def list_tasks(paths: Iterable[Path], masks: bool, um_per_px: float | None) -> list[Task]:
+    """List what lies at the paths, each file once: frames, or with `masks` their masks (else the files themselves).
+
+    Raises DataError for a path without pictures and PixelSizeError for frames of unknown pixel size.
+    """
+    tasks: dict[Path, Task] = {}
+    for path in paths:
+        found = list_frames(path, um_per_px=um_per_px)
+        has_masks = any(record.mask for record in found.records) or bool(found.orphan_masks)
+        for record in found.records:
+            file = record.mask if masks and has_masks else record.frame
+            if file is not None:
+                known = (record.patient or "", record.eye or "", record.cohort.value if record.cohort else "")
+                tasks[file] = Task(file, masks, *known, record.um_per_px)
+        for mask in found.orphan_masks if masks else ():
+            tasks[mask] = Task(mask, True, um_per_px=um_per_px or Task.um_per_px)
+    return list(tasks.values())
+
+
+def measure_file(task: Task, network: Network | None) -> Row:
+    """Measure a file; a problem of the file or its pixel size becomes the row's `error`, never an exception."""
+    row = _empty_row(task) | identity(task, network)
+    try:
+        mask, quality = _mask(task, network)
+        measured = measure_nerves(mask, task.um_per_px)
+    except CCMError as error:
+        return row | {"error": str(error)}
+    except Exception as error:  # whatever one file does must not end a run over thousands
+        return row | {"error": f"{type(error).__name__}: {error}"}
+    return row | {name: _text(getattr(measured, name)) for name in BIOMARKERS} | {"quality": quality}
+
+
+def failed_row(task: Task, error: str) -> Row:
+    """The row of a file that could not be measured."""
+    return _empty_row(task) | {"error": error}
+
+
+def identity(task: Task, network: Network | None) -> Row:
+    """What makes two measurements of a file the same one: content, pixel size, tool, version and network."""
+    return {
+        "um_per_px": f"{task.um_per_px:.6g}",
+        "tool": TOOL,
+        "version": VERSION,
+        "network": MASKS if task.is_mask or network is None else network.weights_hash[:12],
+        "sha256": _fingerprint(task.path),
+    }
+
+
+def _empty_row(task: Task) -> Row:
+    known = {"frame": str(task.path), "patient": task.patient, "eye": task.eye, "cohort": task.cohort}
+    return dict.fromkeys(COLUMNS, "") | known
+
+
+def _mask(task: Task, network: Network | None) -> tuple[np.ndarray, str]:
+    check_um_per_px(task.um_per_px)
+    if task.is_mask:
+        return read_mask(task.path) > 0.5, ""
+    found = segment_nerves(read_frame(task.path)[None], task.um_per_px, network)
+    return found.mask[0], ", ".join(map(str, found.quality[0].reasons))
+
+
+def _fingerprint(path: Path) -> str:
+    """The first 16 digits of a file's SHA-256, empty where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError:
+        return ""
+
+
+def _text(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"
+
+
+def average_eyes(rows: Sequence[Mapping[str, str]]) -> list[Row]:
+    """Average the frames of each eye of each patient; those with an error or a quality problem do not count."""
+    groups: dict[tuple[str, str], list[Mapping[str, str]]] = defaultdict(list)
+    for row in rows:
+        if row["patient"]:
+            groups[row["patient"], row["eye"]].append(row)
+    return [
+        _average(frames, {"patient": patient, "eye": eye}) for (patient, eye), frames in sorted(groups.items())
+    ]
+
+
+def average_patients(eyes: Sequence[Mapping[str, str]]) -> list[Row]:
+    """Average the eyes of each patient, each eye with the same weight."""
+    groups: dict[str, list[Mapping[str, str]]] = defaultdict(list)
+    for eye in eyes:
+        groups[eye["patient"]].append(eye)
+    averages = []
+    for patient, members in groups.items():
+        counts = {key: str(sum(int(eye[key]) for eye in members)) for key in ("frames", "frames_used")}
+        known = {"patient": patient, "eye": "both" if len(members) > 1 else members[0]["eye"]}
+        averages.append(_mean_row(members, known | counts | {"cohort": members[0]["cohort"]}))
+    return averages
+
+
+def _average(frames: list[Mapping[str, str]], known: Row) -> Row:
+    used = [row for row in frames if not row["error"] and not row["quality"]]
+    counts = {"frames": str(len(frames)), "frames_used": str(len(used)), "cohort": frames[0]["cohort"]}
+    return _mean_row(used, known | counts)
+
+
+def _mean_row(rows: Sequence[Mapping[str, str]], known: Row) -> Row:
+    means = {name: _mean([row[name] for row in rows]) for name in BIOMARKERS}
+    return dict.fromkeys(GROUP_COLUMNS, "") | known | means | {"reference": REFERENCE}
+
+
+def _mean(cells: list[str]) -> str:
+    values = [float(cell) for cell in cells if cell]
+    return f"{sum(values) / len(values):.6g}" if values else ""
