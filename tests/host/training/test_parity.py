@@ -22,7 +22,9 @@ class Exported:
         layers = importlib.import_module("ccm_pack.training.layers")
         self.base, self.batch, self.path = base, batch, path
         self.raw = self.output(base)
-        config = layers.AdapterConfig(rank=4, alpha=8.0, targets=base.targets)
+        config = importlib.import_module("ccm_pack.training.config").AdapterConfig(
+            rank=4, alpha=8.0, targets=base.targets
+        )
         with layers.inject(base.network, config, seed=0) as adapter:
             self.losses = self.train(adapter, objective)
             self.trained = self.output(base)
