@@ -11,10 +11,11 @@ import os
 import runpy
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import module_from_spec, spec_from_file_location
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,8 +45,9 @@ def map_processes(
 
 
 def _become_worker(name: str) -> None:
-    """Import the pack in a fresh interpreter, with one thread for each library, and leave Ctrl-C to the parent."""
+    """Import the pack in a fresh interpreter, one thread for each library; Ctrl-C is left to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     if name in sys.modules:
         return
@@ -55,6 +57,14 @@ def _become_worker(name: str) -> None:
     pack = module_from_spec(spec)
     sys.modules[name] = pack
     spec.loader.exec_module(pack)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot tell its workers to end."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 if __name__ == _WORKER:

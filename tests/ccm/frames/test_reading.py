@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +109,50 @@ def test_a_file_of_several_pictures_is_refused(tmp_path: Path) -> None:
     page.save(tmp_path / "x.tif", save_all=True, append_images=[page])
     with pytest.raises(ImageError, match=r"x\.tif holds 2 pictures"):
         read_frame(tmp_path / "x.tif")
+
+
+def save_dicom(path: Path, pixels: np.ndarray, photometric: str, bits: int) -> Path:
+    """Save grey pixels as a DICOM file that names a patient."""
+    pydicom = pytest.importorskip("pydicom", reason="DICOM files need pydicom")
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+    data = pydicom.Dataset()
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = SecondaryCaptureImageStorage
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
+    data.PatientName, data.PatientID = "Doe^Jane", "4711"
+    data.Rows, data.Columns = pixels.shape
+    data.SamplesPerPixel, data.PixelRepresentation, data.PhotometricInterpretation = 1, 0, photometric
+    data.BitsAllocated, data.BitsStored, data.HighBit = pixels.itemsize * 8, bits, bits - 1
+    data.PixelData = pixels.tobytes()
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_dicom_is_read_over_its_stored_bits_and_inverted_where_it_says_so(tmp_path: Path) -> None:
+    twelve = np.array([[0, 819], [4095, 4095]], np.uint16)  # 0, 0.2 and 1 of 12 bits
+    plain = read_frame(save_dicom(tmp_path / "a.dcm", twelve, "MONOCHROME2", 12))
+    assert plain == pytest.approx(np.array([[0, 0.2], [1, 1]]), abs=1e-6)
+    inverted = read_frame(save_dicom(tmp_path / "b.dcm", twelve, "MONOCHROME1", 12))
+    assert inverted == pytest.approx(np.array([[1, 0.8], [0, 0]]), abs=1e-6)
+    assert frame_size(tmp_path / "a.dcm") == (2, 2)
+
+
+def test_a_damaged_dicom_file_is_named_and_its_patient_is_not(tmp_path: Path) -> None:
+    path = save_dicom(tmp_path / "a.dcm", np.zeros((64, 64), np.uint8), "MONOCHROME2", 8)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(ImageError, match=r"a\.dcm cannot be opened") as raised:
+        read_frame(path)
+    assert "Doe" not in str(raised.value) and "4711" not in str(raised.value)
+    (tmp_path / "text.dcm").write_text("text")
+    with pytest.raises(ImageError, match=r"text\.dcm cannot be opened"):
+        frame_size(tmp_path / "text.dcm")
+
+
+def test_without_pydicom_a_dicom_file_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(ImageError, match=r"a\.dcm is a DICOM file.*install pydicom"):
+        read_frame(tmp_path / "a.dcm")
