@@ -50,7 +50,7 @@ class Recipe:
     decoder_edge_steps: int = 300
     base_steps: int = 2400  # at 192 x 192 pixels
     base_steps_full: int = 150  # at 384 x 384 pixels
-    segmentation_steps: int = 2000
+    segmentation_steps: int = 4000
     seed: int = 1
 
 
@@ -202,13 +202,19 @@ def _train_adapter(shop: Workshop, kind: Literal["wdlora", "lora"]) -> None:
 
 def segmentation_stage(shop: Workshop) -> None:
     """Train the nerve segmentation network on generic and cohort pairs."""
-    from .segmentation import SegmentationSchedule, train_segmentation
+    from .segmentation import SegmentationNet, SegmentationSchedule, train_segmentation
 
     path = shop.out / SEGMENTATION_FILE
-    if not path.exists():
-        schedule = SegmentationSchedule(steps=shop.recipe.segmentation_steps)
-        net = train_segmentation([shop.generic(), shop.cohort(), shop.cohort()], schedule)
-        shop.save(path, _half(net.state_dict()), f"segmentation network, {schedule}")
+    if path.exists():
+        return
+    schedule = SegmentationSchedule(steps=shop.recipe.segmentation_steps)
+    trained = f"segmentation network, {schedule}"
+
+    def snapshot(net: SegmentationNet) -> None:
+        shop.save(shop.work / f"preview_{SEGMENTATION_FILE}", _half(net.state_dict()), trained)
+
+    net = train_segmentation([shop.generic(), shop.cohort(), shop.cohort()], schedule, snapshot)
+    shop.save(path, _half(net.state_dict()), trained)
 
 
 def _mixture(shop: Workshop) -> np.ndarray:
