@@ -33,7 +33,7 @@ from .grid import picture_grid
 FOLDER = OUTPUT / "bench" / "nano"
 MASKS = 24
 STEPS = 20
-CFG = 3.0
+CFG = 1.5
 FIRST_SEED = 10_000  # training uses small seeds
 SHEET_ROWS = 6
 COHORTS = tuple(Cohort)

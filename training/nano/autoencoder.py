@@ -3,13 +3,14 @@
 The encoder is exact linear algebra written into TAESD's convolutions: three space-to-depth steps (grey
 levels are not negative, so the ReLUs pass them) and a whitening projection of each 8 x 8 block onto its 16
 principal components. It needs no training. The decoder is trained on what the projection keeps; a
-band-energy loss beside L1 makes it restore the speckle that the mean of all possible blocks would lose.
+texture loss beside L1 makes it restore the speckle that the mean of all possible blocks would lose.
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from torch import Tensor, nn
 LATENT_CHANNELS = 16
 BLOCK_PX = 8
 SD3_SCALE, SD3_SHIFT = 1.5305, 0.0609  # the host maps a latent z to (z - shift) * scale for SD3 models
+
+TEXTURE_WEIGHT = 1.0  # against L1
 
 log = logging.getLogger(__name__)
 
@@ -139,20 +142,29 @@ def _crops(
 
 
 def reconstruction_loss(out: Tensor, target: Tensor, rim_px: int) -> Tensor:
-    """L1 of pixels and of 3 x 3 means, and of the local energy in two speckle bands, for images [B,C,H,W]."""
+    """L1 of pixels and of 3 x 3 means, and of the local energy behind each texture filter, for [B,C,H,W]."""
     if rim_px:
         out, target = (x[..., rim_px:-rim_px, rim_px:-rim_px] for x in (out, target))
     loss = 0.5 * F.l1_loss(out, target) + F.l1_loss(F.avg_pool2d(out, 3, 1), F.avg_pool2d(target, 3, 1))
-    for a, b in zip(_bands(out), _bands(target), strict=True):
-        energy_a, energy_b = (F.avg_pool2d(x.square(), 11, 4).add(1e-6).sqrt() for x in (a, b))
-        loss = loss + 1.0 * F.l1_loss(energy_a, energy_b)
-    return loss
+    return loss + TEXTURE_WEIGHT * F.l1_loss(_texture(out), _texture(target))
 
 
-def _bands(x: Tensor) -> tuple[Tensor, Tensor]:
-    fine = F.avg_pool2d(x, 3, 1, 1)
-    coarse = F.avg_pool2d(fine, 3, 1, 1)
-    return x - fine, fine - coarse
+def _texture(x: Tensor) -> Tensor:
+    """Root mean square of the grey image of [B,C,H,W] behind each filter, in windows of 11 pixels."""
+    answers = F.conv2d(x.mean(1, keepdim=True), _texture_filters())
+    return F.avg_pool2d(answers.square(), 11, 4).add(1e-6).sqrt()
+
+
+@lru_cache(maxsize=1)
+def _texture_filters() -> Tensor:
+    """Random filters [24,1,5,5] of zero sum and unit norm.
+
+    Their energies together fix the autocorrelation of the grain, in every direction: bands that tell only
+    scales apart are satisfied by a weave along rows and columns.
+    """
+    filters = torch.randn(24, 1, 5, 5, generator=torch.Generator().manual_seed(0))
+    filters -= filters.mean(dim=(2, 3), keepdim=True)
+    return filters / filters.flatten(1).norm(dim=1)[:, None, None, None]
 
 
 def _share_grey(last: Any) -> None:
