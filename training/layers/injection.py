@@ -110,7 +110,13 @@ def inject(network: nn.Module, config: AdapterConfig, seed: int) -> Injected:
 def find_targets(network: nn.Module, config: AdapterConfig) -> dict[str, nn.Module]:
     """Return the modules that the adapter goes into, by name; raises TrainingError as `inject` does."""
     modules = dict(network.named_modules())
-    targets = {name: module for name, module in modules.items() if re.fullmatch(config.targets, name)}
+    try:
+        expression = re.compile(config.targets)
+    except re.error as error:
+        raise TrainingError(
+            f"adapter.targets {config.targets!r} is no regular expression: {error}", fix="mend the expression"
+        ) from error
+    targets = {name: module for name, module in modules.items() if expression.fullmatch(name)}
     targets.pop("", None)
     if not targets:
         raise _no_match(config.targets, [name for name, module in modules.items() if _is_adaptable(module)])

@@ -144,3 +144,8 @@ def test_what_cannot_be_adapted_is_refused_by_name(targets: str, told: str):
     with pytest.raises(TrainingError, match=told):
         inject(network, AdapterConfig(rank=4, targets=targets), seed=0)
     assert all(p.requires_grad for p in network.parameters())
+
+
+def test_targets_that_are_no_regular_expression_are_refused():
+    with pytest.raises(TrainingError, match="no regular expression"):
+        inject(make_network(), AdapterConfig(targets="blocks.("), seed=0)
