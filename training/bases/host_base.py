@@ -85,7 +85,7 @@ class HostBase:
     @torch.no_grad()
     def encode_mask(self, mask: Tensor) -> Tensors:
         image = _image(mask)
-        latent = torch.zeros_like(self.encode_frames(mask[None]))
+        latent = torch.zeros_like(self.encode_frames(mask[None]), device=self.device)
         return {name: tensor.cpu() for name, tensor in self.route.encode(image, latent).items()}
 
     def denoised(self, x: Tensor, sigma: Tensor, condition: Condition) -> Tensor:

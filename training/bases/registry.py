@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ FOLDERS = {  # of the host, by key of the table [base]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 WORDS = "ccm.words"  # metadata of the embedded prompt encoder's file
 
+log = logging.getLogger(__name__)
+
 
 def load_base(config: BaseConfig) -> HostBase:
     """Load the base that the table [base] of a configuration names.
@@ -44,6 +47,8 @@ def load_base(config: BaseConfig) -> HostBase:
             vae = _load_vae(paths["vae"][0])
         control_net = _load_control_net(paths, options)
         _check(facts, model, clip, vae)
+        if control_net is None and facts.mask == "control":
+            log.warning("[base] names no control_net, so the masks do not reach the model")
         model_management.unload_all_models()  # from here on the host neither moves nor patches the model
         return HostBase(facts, model.model, clip, vae, control_net, model_management.get_torch_device())
 
@@ -118,14 +123,24 @@ def _load_text_encoder(files: list[Path], facts: Family) -> Any:
     import comfy.sd
     import comfy.utils
 
-    if len(files) == 1:
-        state, metadata = comfy.utils.load_torch_file(str(files[0]), safe_load=True, return_metadata=True)
-        if metadata and WORDS in metadata:
-            from ...nodes.nano_clip import load_nano_clip
+    if len(files) == 1 and _has_words(files[0]):
+        from ...nodes.nano_clip import load_nano_clip
 
-            return load_nano_clip(state, metadata)
+        return load_nano_clip(
+            *comfy.utils.load_torch_file(str(files[0]), safe_load=True, return_metadata=True)
+        )
     kind = getattr(comfy.sd.CLIPType, facts.clip_type)
     return comfy.sd.load_clip([str(file) for file in files], clip_type=kind)
+
+
+def _has_words(file: Path) -> bool:
+    """Tell the embedded prompt encoder from the host's text encoders."""
+    from safetensors import safe_open
+
+    if file.suffix != ".safetensors":
+        return False
+    with safe_open(file, "pt") as opened:
+        return WORDS in (opened.metadata() or {})
 
 
 def _load_vae(file: Path) -> Any:
