@@ -12,7 +12,7 @@ import runpy
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import module_from_spec, spec_from_file_location
 from multiprocessing import get_context, parent_process
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 def map_processes(
     work: Callable[[Item], Result], items: Sequence[Item], workers: int | None = None
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield work(item) for each item in order, from as many processes as there are cores unless told otherwise.
 
     work is a function of a module of the pack, or a partial of one. With one worker or one item it runs here. What

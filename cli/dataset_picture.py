@@ -21,7 +21,9 @@ WIDTH = 2 * MARGIN + ACROSS * (TILE + GAP) - GAP
 TITLE_SIZE, TEXT_SIZE, LINE = 28, 16, 24
 COLUMN, BAR_LEFT = 98, 700
 PAPER, INK, FAINT, ERROR, WARNING = "white", "#16202a", "#5b6770", "#b3261e", "#8a5a00"
-COLOURS = dict(zip((*SPLITS, UNASSIGNED), ("#2b6cb0", "#dd8a1f", "#6b46a3", "#8d99a1"), strict=True))
+COLOURS: dict[str, str] = dict(
+    zip((*SPLITS, UNASSIGNED), ("#2b6cb0", "#dd8a1f", "#6b46a3", "#8d99a1"), strict=True)
+)
 NERVE = (255, 196, 0)
 MOST_PAIRS, MOST_PROBLEMS, LETTERS = 3, 8, 150
 

@@ -5,6 +5,7 @@ Only pixels are read: no tag, and so no name of a patient, leaves a file.
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,8 +129,7 @@ def _read_dicom(path: Path) -> np.ndarray:
 
 def _dicom(path: Path, *, pixels: bool):
     try:
-        import pydicom
-        import pydicom.errors
+        pydicom = import_module("pydicom")
     except ImportError as error:
         raise ImageError(
             f"{path} is a DICOM file, and pydicom is not installed",

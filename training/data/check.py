@@ -160,7 +160,8 @@ def _warnings(
         told.append("Frames of several pixel sizes: nerves of one width in um will differ in pixels")
     cohorts = defaultdict(set)
     for record in records:
-        cohorts[record.patient].add(record.cohort)
+        if record.cohort is not None:
+            cohorts[record.patient].add(record.cohort)
     moved = sorted(str(p) for p, found in cohorts.items() if p is not None and len(found) > 1)
     if moved:
         told.append(f"In several cohorts: patient {', '.join(moved[:NAMED])}")
@@ -176,6 +177,7 @@ def _balance(records: Sequence[Record], assigned: Sequence[str]) -> dict[str, Co
 
 def _thin(balance: dict[str, Counter[str]]) -> list[str]:
     """Name sets without a cohort that others have, and cohorts a third or less of the largest."""
+    balance = {cohort: counts for cohort, counts in balance.items() if cohort != NO_COHORT}
     used = [name for name in SPLITS if any(counts[name] for counts in balance.values())]
     told = [f"No {cohort} in {n}" for cohort, counts in balance.items() for n in used if not counts[n]]
     most = max((counts.total() for counts in balance.values()), default=0)

@@ -52,7 +52,9 @@ def find_near(hashes: Sequence[np.ndarray]) -> list[Near]:
         block = flat[start : start + _BLOCK]
         agreement = np.max([block @ view.T for view in turned], axis=0)  # bits alike less bits different
         bits = (BITS - agreement) / 2
-        bits[np.tri(*bits.shape, start, dtype=bool)] = BITS  # every pair once, and none with itself
+        bits[np.tri(bits.shape[0], bits.shape[1], start, dtype=bool)] = (
+            BITS  # every pair once, and none with itself
+        )
         found += [Near(int(i) + start, int(j), int(bits[i, j])) for i, j in np.argwhere(bits <= ALIKE)]
     return found
 

@@ -43,4 +43,5 @@ def gather(config: DataConfig, seed: int, allow_image_split: bool = False) -> Ga
     except TrainingError as error:
         refused = (f"{error.problem}; {error.fix}",)
     report = check_records(listing.records, splits, listing.orphan_masks)
-    return Gathered(listing, splits, replace(report, errors=(*refused, *report.errors)))
+    others = (error for error in report.errors if not any(error in told for told in refused))
+    return Gathered(listing, splits, replace(report, errors=(*refused, *others)))
