@@ -3,16 +3,22 @@
 Nearest-neighbour distance ratio (NNDR): distance to the nearest training frame over distance to the second
 nearest. A copy lies far closer to one frame than to any other. Distance to the closest record (DCR): the
 first of the two. Both are judged against held-out real frames, which by construction are no copies.
+
+A turned or mirrored copy is a copy: the training frames are taken in all eight orientations of the square, and the
+nearest of them counts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import ImageError
-from .features import ExtractorId, FeatureSet, check_comparable
+from .features import ExtractorId, FeatureExtractor, FeatureSet, check_comparable, extract
+
+ORIENTATIONS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +44,33 @@ class MemorisationResult:
     extractor: ExtractorId
 
 
+def extract_turned(
+    extractor: FeatureExtractor,
+    grey: np.ndarray,
+    subjects: Sequence[str] | None = None,
+    on_batch: Callable[[int], None] = lambda frames: None,
+) -> list[FeatureSet]:
+    """Features of frames [N,H,W] in all eight orientations; the first is the frames as they are."""
+    return [
+        extract(extractor, np.ascontiguousarray(turned), subjects, on_batch)
+        for mirrored in (grey, grey[:, :, ::-1])
+        for turned in (np.rot90(mirrored, quarter, axes=(1, 2)) for quarter in range(4))
+    ]
+
+
 def memorisation(
-    generated: FeatureSet, training: FeatureSet, heldout: FeatureSet, quantile: float = 0.01
+    generated: FeatureSet,
+    orientations: Sequence[FeatureSet],
+    heldout: FeatureSet,
+    quantile: float = 0.01,
 ) -> MemorisationResult:
     """Flag generated frames that lie closer to one training frame than real frames of held-out patients do.
 
-    Held-out frames must share no patient with the training frames, or every threshold is too low. Raises
-    ImageError where a patient is in both, and on sets of fewer than two frames.
+    `orientations` are the training frames, all of them in each orientation (see `extract_turned`). Held-out
+    frames must share no patient with them, or every threshold is too low. Raises ImageError where a patient
+    is in both, and on sets of fewer than two frames.
     """
+    training = orientations[0]
     check_comparable(training, heldout)
     check_comparable(training, generated)
     shared = set(training.subjects or ()) & set(heldout.subjects or ())
@@ -54,8 +79,9 @@ def memorisation(
             f"{len(shared)} subjects are in the training and in the held-out set, {min(shared)} among them",
             fix="hold out whole patients",
         )
-    nearest, dcr, nndr = neighbours(generated.values, training.values)
-    _, heldout_dcr, heldout_nndr = neighbours(heldout.values, training.values)
+    values = [one.values for one in orientations]
+    nearest, dcr, nndr = neighbours(generated.values, values)
+    _, heldout_dcr, heldout_nndr = neighbours(heldout.values, values)
     nndr_threshold = float(np.quantile(heldout_nndr, quantile, method="higher"))
     dcr_threshold = float(np.quantile(heldout_dcr, quantile, method="higher"))
     flagged = np.flatnonzero(nndr < nndr_threshold)
@@ -74,16 +100,21 @@ def memorisation(
     )
 
 
-def neighbours(frames: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Nearest training frame, its distance (DCR) and the NNDR of each frame; [N,d], [M,d], M >= 2 -> three
-    [N].
+def neighbours(
+    frames: np.ndarray, orientations: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Nearest training frame, its distance (DCR) and the NNDR of each frame; [N,d], K x [M,d] -> three [N].
 
-    Two equally near training frames give 1, also where both are at distance 0 (a training set with
-    duplicates).
+    Distances are Euclidean between features scaled to unit variance over the training frames (features that
+    never vary there are left out); the nearest orientation of a training frame counts, M >= 2. Two equally near
+    training frames give 1, also where both are at distance 0 (a training set with duplicates).
     """
     from scipy.spatial.distance import cdist
 
-    distances = cdist(frames, training)
+    spread = orientations[0].std(axis=0)
+    scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0.0)
+    scaled = [training * scale for training in orientations]
+    distances = np.minimum.reduce([cdist(frames * scale, training) for training in scaled])
     order = np.argpartition(distances, 1, axis=1)[:, :2]
     first, second = np.take_along_axis(distances, order, axis=1).T
     nndr = np.divide(first, second, out=np.ones_like(first), where=second > 0)

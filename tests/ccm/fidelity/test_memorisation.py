@@ -5,27 +5,53 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ccm_pack.ccm.errors import ImageError
-from ccm_pack.ccm.fidelity.memorisation import memorisation, neighbours
+from ccm_pack.ccm.fidelity.memorisation import extract_turned, memorisation, neighbours
 
 
 def test_nearest_distance_and_ratio_by_hand() -> None:
-    training = np.array([[0.0, 0.0], [3.0, 4.0], [100.0, 0.0]])
-    nearest, dcr, nndr = neighbours(np.array([[0.0, 1.0], [3.0, 4.0]]), training)
-    assert nearest.tolist() == [0, 1]
-    assert dcr == pytest.approx([1.0, 0.0])
-    assert nndr == pytest.approx([1.0 / np.sqrt(18.0), 0.0])
+    """Both features have standard deviation 2 over the training frames, so distances are halved."""
+    training = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [4.0, 4.0]])
+    nearest, dcr, nndr = neighbours(np.array([[0.0, 1.0], [4.0, 4.0]]), [training])
+    assert nearest.tolist() == [0, 3]
+    assert dcr == pytest.approx([0.5, 0.0])
+    assert nndr == pytest.approx([1.0 / 3.0, 0.0])
+
+
+def test_the_nearest_orientation_of_a_training_frame_counts() -> None:
+    training = np.array([[-1.0], [1.0]])  # standard deviation 1
+    nearest, dcr, nndr = neighbours(np.array([[9.0]]), [training, training + 7.0])
+    assert nearest.tolist() == [1]
+    assert (dcr[0], nndr[0]) == pytest.approx((1.0, 1.0 / 3.0))
+
+
+def test_a_feature_that_never_varies_is_left_out() -> None:
+    _, dcr, _ = neighbours(np.array([[0.0, 99.0]]), [np.array([[-1.0, 5.0], [1.0, 5.0]])])
+    assert dcr[0] == pytest.approx(1.0)
 
 
 def test_a_training_set_with_a_duplicate_gives_ratio_one() -> None:
-    _, dcr, nndr = neighbours(np.array([[1.0]]), np.array([[1.0], [1.0], [5.0]]))
+    _, dcr, nndr = neighbours(np.array([[1.0]]), [np.array([[1.0], [1.0], [5.0]])])
     assert dcr[0] == 0.0 and nndr[0] == 1.0
+
+
+def test_eight_orientations_are_all_different_and_the_first_is_the_frame() -> None:
+    class Pixels:
+        name, hash, resize = "pixels", "0" * 64, "none"
+
+        def __call__(self, grey: np.ndarray) -> np.ndarray:
+            return grey.reshape(len(grey), -1)
+
+    grey = np.arange(4.0).reshape(1, 2, 2)
+    turned = [tuple(one.values[0]) for one in extract_turned(Pixels(), grey)]
+    assert turned[0] == (0.0, 1.0, 2.0, 3.0)
+    assert len(set(turned)) == 8
 
 
 def test_planted_copies_are_found_and_few_others_flagged(feature_set, rng) -> None:
     training, heldout = rng.standard_normal((300, 32)), rng.standard_normal((300, 32))
     generated = rng.standard_normal((318, 32))
     generated[:16] = training[40:56] + 0.05 * rng.standard_normal((16, 32))
-    result = memorisation(feature_set(generated), feature_set(training), feature_set(heldout))
+    result = memorisation(feature_set(generated), [feature_set(training)], feature_set(heldout))
     assert set(range(16)) <= set(result.copies.tolist())
     assert len(result.copies) - 16 <= 0.02 * 302
     assert result.nearest[:16].tolist() == list(range(40, 56))
@@ -35,21 +61,21 @@ def test_planted_copies_are_found_and_few_others_flagged(feature_set, rng) -> No
 def test_flagged_frames_come_most_suspicious_first(feature_set, rng) -> None:
     training, heldout = rng.standard_normal((50, 16)), rng.standard_normal((120, 16))
     generated = training[:3] + np.array([[0.3], [0.01], [0.1]])
-    result = memorisation(feature_set(generated), feature_set(training), feature_set(heldout))
+    result = memorisation(feature_set(generated), [feature_set(training)], feature_set(heldout))
     assert result.copies.tolist() == [1, 2, 0]
 
 
 def test_fresh_frames_are_flagged_at_the_stated_rate(feature_set, rng) -> None:
-    sets = (feature_set(rng.standard_normal((n, 16))) for n in (4000, 200, 4000))
-    result = memorisation(*sets)
+    fresh, training, heldout = (feature_set(rng.standard_normal((n, 16))) for n in (4000, 200, 4000))
+    result = memorisation(fresh, [training], heldout)
     assert len(result.copies) / 4000 == pytest.approx(result.quantile, abs=0.006)
 
 
 def test_with_few_heldout_frames_the_threshold_is_their_minimum(feature_set, rng) -> None:
     training, heldout = rng.standard_normal((50, 4)), rng.standard_normal((20, 4))
     fresh = feature_set(rng.standard_normal((9, 4)))
-    result = memorisation(fresh, feature_set(training), feature_set(heldout))
-    ratios = neighbours(heldout, training)[2]
+    result = memorisation(fresh, [feature_set(training)], feature_set(heldout))
+    ratios = neighbours(heldout, [training])[2]
     assert result.nndr_threshold == np.sort(ratios)[1] or result.nndr_threshold == ratios.min()
 
 
@@ -57,4 +83,4 @@ def test_a_patient_on_both_sides_is_refused(feature_set, rng) -> None:
     training = feature_set(rng.standard_normal((3, 2)), ["p1", "p1", "p2"])
     heldout = feature_set(rng.standard_normal((2, 2)), ["p3", "p2"])
     with pytest.raises(ImageError, match="p2"):
-        memorisation(training, training, heldout)
+        memorisation(training, [training], heldout)
