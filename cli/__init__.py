@@ -36,8 +36,8 @@ def main(arguments: list[str]) -> int:
     commands = parser.add_subparsers(metavar="command", required=True)
     for command in COMMANDS:
         sub = commands.add_parser(command.name, help=command.help, description=command.help)
+        sub.set_defaults(command=command, environment=command.environment)
         command.arguments(sub)
-        sub.set_defaults(command=command)
     own = 1 if arguments and arguments[0] in PASSING_ON else len(arguments)
     options = parser.parse_args(arguments[:own])
     options.rest = arguments[own:]
@@ -55,11 +55,11 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(command: Command, options: argparse.Namespace, arguments: list[str]) -> int:
-    if command.environment is None:
+    if options.environment is None:
         return command.run(options)
     from ..host import environment
 
-    python = environment.prepare(tools=command.environment == "tools")
+    python = environment.prepare(tools=options.environment == "tools")
     if not environment.is_current(python):
         return environment.rerun(python, arguments)
     return command.run(options)

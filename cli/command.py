@@ -13,7 +13,8 @@ class Command:
     """A command: its options, what it does, and whether it runs inside the pack's own `.venv`.
 
     `environment` is None for a command that needs the standard library only, "host" for one that needs what
-    ComfyUI and the pack need, and "tools" for one that needs the test tools too.
+    ComfyUI and the pack need, and "tools" for one that needs the test tools too. A sub-command with other
+    needs says so by `set_defaults(environment=...)`.
     """
 
     name: str

@@ -1,13 +1,18 @@
-"""`python . weights`: list the embedded weight files and check that each can be read to its end."""
+"""`python . weights`: list and check the embedded weight files; `python . weights train` makes a new family."""
 
 from __future__ import annotations
 
 import json
+import logging
+import os
+import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ..ccm.errors import WeightsError
+from ..host import locate
 from ..host.paths import ROOT
+from ..training.nano import STAGES
 from .command import Command
 
 FOLDER = ROOT / "weights"
@@ -15,9 +20,33 @@ FOLDER = ROOT / "weights"
 
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="another folder of .safetensors files")
+    parser.set_defaults(act=list_files)
+    actions = parser.add_subparsers(metavar="action")
+    train = actions.add_parser("train", help="train the embedded family from nothing, on phantoms")
+    work = ROOT / "runs" / "nano"
+    train.add_argument("--work", type=Path, default=work, help="folder for phantoms and stages (6 GB)")
+    train.add_argument("--out", type=Path, default=work / "weights", help="folder for the weight files")
+    train.add_argument("--stage", choices=STAGES, help="one stage alone, so that stages can run side by side")
+    train.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
+    train.set_defaults(act=train_family, environment="host")
 
 
 def run(options: Namespace) -> int:
+    return options.act(options)
+
+
+def train_family(options: Namespace) -> int:
+    """Train all stages that have not been trained yet, or one of them."""
+    os.environ["COMFYUI_PATH"] = str(locate.ready(Path(sys.executable)))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    from ..training import nano
+
+    stages = (options.stage,) if options.stage else STAGES
+    nano.train(stages, options.work, options.out, options.threads)
+    return 0
+
+
+def list_files(options: Namespace) -> int:
     total = 0
     for file in sorted(options.folder.glob("*.safetensors")):
         parameters = count_parameters(file)
@@ -51,4 +80,4 @@ def _damaged(file: Path) -> WeightsError:
     return WeightsError(f"{file} is damaged or cut short", fix="fetch the pack again")
 
 
-COMMAND = Command("weights", "list and check the embedded weights", arguments, run, None)
+COMMAND = Command("weights", "list the embedded weights, or train such a family", arguments, run, None)

@@ -48,22 +48,3 @@ def pytorch_attention(_: Any, *args: Any, **options: Any) -> torch.Tensor:
     from comfy.ldm.modules.attention import attention_pytorch
 
     return attention_pytorch(*args, **options)
-
-
-def load_nano(folder: Path) -> tuple[Any, Any, Any]:
-    """Load the CCM-nano base (comfy.model_base), control net module and CLIP from `folder`, in fp32."""
-    import comfy.controlnet
-    import comfy.sd
-    import comfy.utils
-
-    from ...nodes.nano import BASE_FILE, CONTROL_FILE, TEXT_FILE
-    from ...nodes.nano_clip import load_nano_clip
-
-    options = {"dtype": torch.float32}
-    patcher: Any = comfy.sd.load_checkpoint_guess_config(
-        str(folder / BASE_FILE), output_vae=False, output_clip=False, model_options=options
-    )[0]
-    control_net: Any = comfy.controlnet.load_controlnet(str(folder / CONTROL_FILE), model_options=options)
-    control = control_net.control_model
-    text: Any = comfy.utils.load_torch_file(str(folder / TEXT_FILE), safe_load=True, return_metadata=True)
-    return patcher.model, control.float().requires_grad_(False), load_nano_clip(*text)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,10 +21,8 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ...ccm.cohorts import Cohort, clinical_prompt
 from ...ccm.prompt_encoder import WordTokenizer
 from . import autoencoder, base
 from .dataset import PhantomSet, phantom_set
@@ -37,6 +36,7 @@ PROJECTION_FILE = "projection.safetensors"
 DECODER_FILE = "decoder.safetensors"
 SEGMENTATION_FILE = "ccm_nano_segmentation.safetensors"
 MODEL_FILE = "model.safetensors"
+CONFIG = Path(__file__).parents[1] / "configs" / "nano.toml"
 ADAPTER_FILES = {"wdlora": "ccm_nano_wdlora.safetensors", "lora": "ccm_nano_lora.safetensors"}
 
 
@@ -46,11 +46,14 @@ class Recipe:
 
     generic_pairs: int = 9000
     cohort_pairs: int = 4000
+    patients: int = 1000  # of the adapters, with so many frames each
+    frames: int = 4
     decoder_steps: int = 1100
     decoder_edge_steps: int = 300
     base_steps: int = 2400  # at 192 x 192 pixels
     base_steps_full: int = 150  # at 384 x 384 pixels
     segmentation_steps: int = 4000
+    segmentation_steps_tangled: int = 1200
     seed: int = 1
 
 
@@ -179,25 +182,24 @@ def lora_stage(shop: Workshop) -> None:
     _train_adapter(shop, "lora")
 
 
-def _train_adapter(shop: Workshop, kind: Literal["wdlora", "lora"]) -> None:
-    """Train on cohort pairs and the assembled files; half the captions are the cohort's name alone."""
-    from ..adapter import AdapterConfig, AdapterData, Prompts, train_adapter
-    from ..bases.host_modules import load_nano
+def _train_adapter(shop: Workshop, method: Literal["wdlora", "lora"]) -> None:
+    """Train on phantom patients and the assembled files, by the configuration that ships."""
+    from ..config import read_config
+    from ..data.phantoms import PhantomRequest, write_phantoms
+    from ..trainer import LAST, train
 
-    path = shop.out / ADAPTER_FILES[kind]
+    path = shop.out / ADAPTER_FILES[method]
     if path.exists():
         return
-    pairs, projection = shop.cohort(), projection_stage(shop)
-    texts = [clinical_prompt(cohort) for cohort in Cohort] + [cohort.value for cohort in Cohort] + [""]
-    captions = torch.arange(len(pairs)) % len(Cohort)
-    captions[len(pairs) // 2 :] += len(Cohort)
-    nerves = torch.cat([F.avg_pool2d(_grey(chunk)[:, None], 8)[:, 0] for chunk in _chunks(pairs.nerves)])
-    latents, hints = _project(projection, pairs.frames), _project(projection, pairs.masks)
-    data = AdapterData(latents, hints, nerves, captions)
-    model, control, clip = load_nano(shop.out)
-    encoded = [clip.encode_from_tokens(clip.tokenize(text), return_pooled=True) for text in texts]
-    prompts = Prompts(*(torch.cat(part).detach() for part in zip(*encoded, strict=True)))
-    train_adapter(model, control, data, prompts, AdapterConfig(kind=kind), path)
+    recipe, phantoms, folder = shop.recipe, shop.work / "phantoms", shop.work / f"run_{method}"
+    write_phantoms(PhantomRequest(recipe.patients, recipe.frames, recipe.seed + 1), phantoms)
+    files = {"checkpoint": BASE_FILE, "text_encoder": TEXT_FILE, "control_net": CONTROL_FILE}
+    settings = {f"base.{key}": str(shop.out / name) for key, name in files.items()}
+    settings |= {"data.path": str(phantoms.resolve()), "adapter.method": method, "run.folder": str(folder)}
+    config = read_config(CONFIG, tuple(f"{key}={json.dumps(value)}" for key, value in settings.items()))
+    if train(config, resume=True):
+        shutil.copyfile(folder / LAST, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
 
 
 def segmentation_stage(shop: Workshop) -> None:
@@ -207,13 +209,19 @@ def segmentation_stage(shop: Workshop) -> None:
     path = shop.out / SEGMENTATION_FILE
     if path.exists():
         return
-    schedule = SegmentationSchedule(steps=shop.recipe.segmentation_steps)
-    trained = f"segmentation network, {schedule}"
+    straight = SegmentationSchedule(steps=shop.recipe.segmentation_steps)
+    tangled = SegmentationSchedule(
+        steps=shop.recipe.segmentation_steps_tangled, learning_rate=2e-3, tangled=0.5, seed=4
+    )
+    trained = f"segmentation network, {straight}, then {tangled}"
 
     def snapshot(net: SegmentationNet) -> None:
         shop.save(shop.work / f"preview_{SEGMENTATION_FILE}", _half(net.state_dict()), trained)
 
-    net = train_segmentation([shop.generic(), shop.cohort(), shop.cohort()], schedule, snapshot)
+    torch.manual_seed(shop.recipe.seed + 2)
+    net = SegmentationNet()
+    for schedule in (straight, tangled):
+        net = train_segmentation(net, [shop.generic(), shop.cohort(), shop.cohort()], schedule, snapshot)
     shop.save(path, _half(net.state_dict()), trained)
 
 
