@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from ..ccm.errors import ExtractorError
 from ..ccm.fidelity.compare import compare
 from ..ccm.fidelity.features import NERVE_ENCODER
 from ..ccm.fidelity.summary import describe, to_json
@@ -41,8 +40,8 @@ class Fidelity(io.ComfyNode):
                     options=extractors.names(),
                     default=NERVE_ENCODER,
                     tooltip=(
-                        "The network that turns frames into features: the embedded one, or an "
-                        f"Inception weights file in models/{extractors.FOLDER}. "
+                        "The network that turns frames into features: the embedded one, EfficientNet-Lite0 if its "
+                        f"packages are installed, or an Inception weights file in models/{extractors.FOLDER}. "
                         "Numbers of two extractors cannot be compared."
                     ),
                 ),
@@ -53,6 +52,11 @@ class Fidelity(io.ComfyNode):
                     max=LARGEST_SEED,
                     control_after_generate=False,
                     tooltip="Seed of the permutations and of the random halves behind the floor.",
+                ),
+                io.ClipVision.Input(
+                    "clip_vision",
+                    optional=True,
+                    tooltip="A CLIP vision model to take the features from, in place of the extractor above.",
                 ),
             ],
             outputs=[
@@ -66,25 +70,19 @@ class Fidelity(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, extractor: str | None) -> bool | str:
-        if extractor is None:  # linked from another node, so not known yet
-            return True
-        try:
-            extractors.path(extractor)
-        except ExtractorError as error:
-            return str(error)
-        return True
+        return extractors.validate(extractor)
 
     @classmethod
     def fingerprint_inputs(cls, extractor: str | None, **_: object) -> str:
-        file = None if extractor is None else extractors.path(extractor)
-        return "embedded" if file is None else f"{file.stat().st_mtime_ns} {file.stat().st_size}"
+        return extractors.fingerprint(extractor)
 
     @classmethod
-    def execute(cls, images_a, images_b, extractor: str, seed: int) -> io.NodeOutput:
+    def execute(cls, images_a, images_b, extractor: str, seed: int, clip_vision=None) -> io.NodeOutput:
         from comfy.utils import ProgressBar
 
         reference, generated = to_grey(images_a), to_grey(images_b)
         progress = ProgressBar(len(reference) + len(generated))
-        report = compare(reference, generated, extractors.load(extractor), seed, progress.update)
+        network = extractors.of_clip_vision(clip_vision) if clip_vision else extractors.load(extractor)
+        report = compare(reference, generated, network, seed, progress.update)
         text = describe(report)
         return io.NodeOutput(text, to_json(report), ui=ui.PreviewText(text))
