@@ -7,7 +7,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..ccm.images import UM_PER_PX, to_grey, to_image, to_masks
-from ..ccm.morphometry.biomarkers import measure_nerves
+from ..ccm.morphometry.biomarkers import measure_batch
 from ..ccm.morphometry.overlay import backgrounds, draw_overlay
 from ..ccm.morphometry.report import describe, to_json
 
@@ -38,6 +38,12 @@ class NerveBiomarkers(io.ComfyNode):
                     optional=True,
                     tooltip="Frames to draw the overlay on: as many as masks, or one, of the masks' size.",
                 ),
+                io.Mask.Input(
+                    "field_of_view",
+                    optional=True,
+                    tooltip="What was seen of the frames, above 0.5, for round or cropped fields and mosaics: "
+                    "one, or one for each mask. Nothing else counts, as nerve or as area.",
+                ),
             ],
             outputs=[
                 io.String.Output(display_name="table", tooltip="One row per frame, as text."),
@@ -53,10 +59,15 @@ class NerveBiomarkers(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, mask: torch.Tensor, um_per_px: float, image: torch.Tensor | None = None
+        cls,
+        mask: torch.Tensor,
+        um_per_px: float,
+        image: torch.Tensor | None = None,
+        field_of_view: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         masks = to_masks(mask)
-        frames = [measure_nerves(one, um_per_px) for one in masks]
+        fields = None if field_of_view is None else to_masks(field_of_view)
+        frames = measure_batch(masks, um_per_px, fields)
         behind = backgrounds(masks, None if image is None else to_grey(image))
         drawn = [draw_overlay(grey, frame, um_per_px) for grey, frame in zip(behind, frames, strict=True)]
         table = describe(frames)

@@ -86,6 +86,24 @@ def measure_nerves(
     )
 
 
+def measure_batch(
+    masks: np.ndarray, um_per_px: float, fields_of_view: np.ndarray | None
+) -> list[NerveBiomarkers]:
+    """Measure masks [B,H,W] within fields of view [B,H,W], or one for all [1,H,W], or the whole frames (None).
+
+    Raises what `measure_nerves` raises, and MaskError if there are more or fewer fields than masks.
+    """
+    if fields_of_view is None:
+        return [measure_nerves(mask, um_per_px) for mask in masks]
+    if len(fields_of_view) not in (1, len(masks)):
+        raise MaskError(
+            f"There are {len(fields_of_view)} fields of view for {len(masks)} masks",
+            fix="connect one field of view for all masks, or one for each",
+        )
+    fields = [*fields_of_view] * (len(masks) if len(fields_of_view) == 1 else 1)
+    return [measure_nerves(mask, um_per_px, field) for mask, field in zip(masks, fields, strict=True)]
+
+
 def _pixel_size(um_per_px: float) -> float:
     size = check_um_per_px(um_per_px)
     if not FINEST_UM <= size <= COARSEST_UM:
@@ -144,11 +162,12 @@ def tortuosity_coefficient(nerve: Nerve) -> float:
     if len(ds) < 3:
         return 0.0
     chord = points[-1] - points[0]
-    heading = np.unwrap(np.arctan2(step[:, 1], step[:, 0]) - np.arctan2(chord[1], chord[0]))
+    heading = np.arctan2(step[:, 1], step[:, 0]) - np.arctan2(chord[1], chord[0])
+    turn = (np.diff(heading) + np.pi) % (2.0 * np.pi) - np.pi
     cosine = np.maximum(np.cos(heading), STEEPEST)
     slope = np.sin(heading) / cosine
     between = 0.5 * (ds[1:] + ds[:-1])
-    curvature = np.diff(heading) / between / np.minimum(cosine[1:], cosine[:-1]) ** 3
+    curvature = turn / between / np.minimum(cosine[1:], cosine[:-1]) ** 3
     bend = float((curvature**2 * between * 0.5 * (cosine[1:] + cosine[:-1])).sum())
     return float(np.sqrt((slope**2 * ds * cosine).sum() + bend))
 
@@ -179,7 +198,8 @@ def box_counting_dimension(
     boxes = np.floor(points / BOXES_UM[0]).astype(np.int64)
     counts = []
     for _ in BOXES_UM:
-        code = np.unique(boxes[:, 1] * 2**32 + boxes[:, 0])
+        code = np.sort(boxes[:, 1] * 2**32 + boxes[:, 0])
+        code = code[np.append(True, code[1:] > code[:-1])]
         counts.append(len(code))
         boxes = np.stack([code % 2**32, code // 2**32], axis=1) // 2  # the next boxes are twice as large
     return float(-np.polyfit(np.log(BOXES_UM), np.log(counts), 1)[0])

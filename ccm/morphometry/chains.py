@@ -66,31 +66,38 @@ def build_chains(
 
 def _lay_out(paths: PixelPaths, strands: list[Strand]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Point numbers in order (junction j is number N + j), the offset of each gapless piece, and its strand."""
-    count = len(paths.points)
-    pixels = np.split(np.arange(count), paths.offsets[1:-1])
-    rows: list[np.ndarray] = []
-    lengths: list[int] = []
+    junction = len(paths.points)
+    first, last = paths.offsets[:-1].tolist(), (paths.offsets[1:] - 1).tolist()
+    runs: list[tuple[int, int]] = []  # first and last point number, in walking order
+    pieces: list[int] = []  # the run at which each piece starts
     owners: list[int] = []
 
-    def lay(row: np.ndarray) -> None:
-        rows.append(row)
-        lengths[-1] += len(row)
+    def walk(path: int, back: bool) -> None:
+        runs.append((last[path], first[path]) if back else (first[path], last[path]))
 
     for number, strand in enumerate(strands):
-        lengths.append(0)
-        owners.append(number)
         for place, (path, back) in enumerate(strand.steps):
-            lay(pixels[path][::-1] if back else pixels[path])
+            if place == 0 or strand.joints[place - 1] is None:
+                pieces.append(len(runs))
+                owners.append(number)
+            walk(path, back)
             joint = strand.joints[place] if place < len(strand.joints) else None
             if joint is not None:
-                lay(np.array([count + joint.junctions[0]]))
-                for (link, link_back), junction in zip(joint.links, joint.junctions[1:], strict=True):
-                    lay(pixels[link][::-1] if link_back else pixels[link])
-                    lay(np.array([count + junction]))
-            elif place < len(strand.joints):
-                lengths.append(0)
-                owners.append(number)
-    return np.concatenate(rows), np.append(0, np.cumsum(lengths)), np.array(owners, dtype=int)
+                runs.append((junction + joint.junctions[0],) * 2)
+                for link, at in zip(joint.links, joint.junctions[1:], strict=True):
+                    walk(*link)
+                    runs.append((junction + at,) * 2)
+    order, ends = _number(np.array(runs))
+    return order, np.append(0, ends)[[*pieces, -1]], np.array(owners, dtype=int)
+
+
+def _number(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All numbers from the first to the last of each run [R,2], up or down, and where each run ends [R]."""
+    step = np.where(runs[:, 1] < runs[:, 0], -1, 1)
+    lengths = np.abs(runs[:, 1] - runs[:, 0]) + 1
+    ends = np.cumsum(lengths)
+    place = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+    return np.repeat(runs[:, 0], lengths) + np.repeat(step, lengths) * place, ends
 
 
 def _hangs(strands: list[Strand], arms: Arms, owner: np.ndarray) -> np.ndarray:

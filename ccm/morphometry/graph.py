@@ -110,7 +110,8 @@ def _measure_lines(mask: np.ndarray, um_per_px: float, field: np.ndarray | None)
     chains = build_chains(paths, strands, arms, clear, widths)
     line = smooth(chains.points, chains.weights, chains.offsets, chains.closed, um_per_px)
     chains = cut_ends(replace(chains, points=line), in_field(line, mask.shape, seen))
-    return finish(chains, strands, paths.junctions, junction_radius, nerve, seen)
+    lines = finish(chains, strands, paths.junctions, junction_radius, nerve, seen)
+    return replace(lines, points=np.clip(lines.points, 0.0, mask.shape[::-1]))
 
 
 def _at(picture: np.ndarray, points: np.ndarray) -> np.ndarray:

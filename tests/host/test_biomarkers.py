@@ -48,6 +48,24 @@ def test_the_image_may_be_left_out(node: Any) -> None:
     assert node.execute(masks(), 1.0).args[2].shape[0] == 2
 
 
+def test_a_field_of_view_bounds_length_and_area(node: Any) -> None:
+    """The left half shows half of the nerves in half of the area, so that CNFL stays."""
+    field = torch.zeros((1, 384, 384))
+    field[:, :, :192] = 1.0
+    frames = json.loads(node.execute(masks(3), 400 / 384, field_of_view=field).args[1])["frames"]
+    assert frames[2]["frame_area_mm2"] == pytest.approx(0.08)
+    assert frames[2]["length_um"] == pytest.approx(400.0)
+    assert frames[2]["cnfl_mm_per_mm2"] == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize(
+    "field", [torch.ones((2, 384, 384)), torch.ones((1, 100, 384)), torch.zeros((1, 384, 384))]
+)
+def test_a_field_of_view_that_does_not_fit_is_refused(node: Any, field: torch.Tensor) -> None:
+    with pytest.raises(MaskError, match="Fix: "):
+        node.execute(masks(3), 1.0, field_of_view=field)
+
+
 @pytest.mark.parametrize(
     ("mask", "size", "image", "error"),
     [

@@ -21,12 +21,11 @@ def check(mask: np.ndarray, um_per_px: float, field: np.ndarray | None = None) -
         if isinstance(value, float):
             may_lack = name.startswith(("tortuosity", "cnfw", "cnfrd"))
             assert math.isfinite(value) or (may_lack and math.isnan(value)), name
-    height, width = mask.shape
-    low, high = -2.0 * um_per_px, (np.array([width, height]) + 2.0) * um_per_px
+    size = (np.array(mask.shape[::-1]) + 1e-9) * um_per_px
     for nerve in found.graph.nerves:
         for points, widths in zip(nerve.pieces_um, nerve.widths_um, strict=True):
             assert len(points) == len(widths) >= 2 and np.isfinite(points).all() and (widths >= 0).all()
-            assert (points >= low).all() and (points <= high).all()
+            assert (points >= -1e-9 * um_per_px).all() and (points <= size).all()
 
 
 def check_or_be_refused(given: Input) -> None:
