@@ -20,7 +20,7 @@ def arguments(parser: ArgumentParser) -> None:
         "--allow-image-split", action="store_true", help="accept frames of unknown patients; it is recorded"
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="another value for a key"
+        "--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="another value for one key"
     )
     parser.epilog = "docs/training.md explains every key. Ctrl-C ends after a step, with a checkpoint."
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import secrets
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,16 +46,7 @@ class Setup:
     prepared: Prepared
 
 
-MakeValidate = Callable[[Setup, RunFolder], Validate]
-
-
-def train(
-    config: TrainConfig,
-    *,
-    resume: bool = False,
-    allow_image_split: bool = False,
-    make_validate: MakeValidate | None = None,
-) -> bool:
+def train(config: TrainConfig, *, resume: bool = False, allow_image_split: bool = False) -> bool:
     """Train as configured and export; returns False where Ctrl-C ended it early, with a checkpoint.
 
     Raises an error of ccm/errors.py for a configuration, a data set or a base model that cannot be used.
@@ -66,7 +56,7 @@ def train(
     if processes.is_main:
         folder.prepare(config, resume)
     setup = set_up(config, processes, allow_image_split, folder.path.parent / "cache")
-    validate = make_validate(setup, folder) if make_validate and config.validation.every else None
+    validate = _validation(setup, folder)
     first = (folder.checkpoints.steps() or [0])[-1] * config.effective_batch
     positions = range(first, config.optimizer.steps * config.effective_batch)
     setup.prepared.fill(setup.sampler.sample(k) for k in positions[processes.index :: processes.count])
@@ -106,6 +96,14 @@ def set_up(config: TrainConfig, processes: Processes, allow_image_split: bool, c
     sampler = Sampler([record.cohort for record in splits.train], config.data, config.run.seed)
     prepared = Prepared(base, splits.train, TensorCache(cache), config.data)
     return Setup(config, processes, splits, base, sampler, prepared)
+
+
+def _validation(setup: Setup, folder: RunFolder) -> Validate | None:
+    if not setup.config.validation.every:
+        return None
+    from .validate import for_run
+
+    return for_run(setup, folder)
 
 
 def _use_device(device: torch.device) -> None:

@@ -58,10 +58,13 @@ def small_config(folder: Path | str = "run", **tables: dict) -> c.TrainConfig:
     )
 
 
-def small_run(config: c.TrainConfig, *, resume: bool = False, validate=None, problem=None) -> Run:
+def small_run(
+    config: c.TrainConfig, *, resume: bool = False, validate=None, problem=None, processes: Processes = CPU
+) -> Run:
     folder = RunFolder(Path(config.run.folder), config.checkpoint.keep_last)
-    folder.prepare(config, resume)
-    run = Run(Loop(problem or SmallProblem(), config, CPU), folder, validate)
+    if processes.is_main:
+        folder.prepare(config, resume)
+    run = Run(Loop(problem or SmallProblem(), config, processes), folder, validate)
     if resume:
         run.resume()
     return run

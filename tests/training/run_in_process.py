@@ -1,0 +1,19 @@
+"""One of several processes of a small run: `run_in_process.py CONFIG.toml`."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+runpy.run_path(str(HERE.parent / "conftest.py"))  # loads the pack
+sys.path.insert(0, str(HERE))
+
+import small_problem  # noqa: E402
+import torch  # noqa: E402
+from ccm_pack.training.config import read_config  # noqa: E402
+from ccm_pack.training.processes import join  # noqa: E402
+
+torch.set_num_threads(1)
+small_problem.small_run(read_config(sys.argv[1]), processes=join("cpu")).finish()
