@@ -121,7 +121,9 @@ def test_computing_blocks_twice_changes_no_gradient(families: Any, objective_con
             gradients.append([p.grad for p in adapter.trainable if p.grad is not None])
             for p in adapter.trainable:
                 p.grad = None
-    assert len(gradients[0]) > len(blocks) and all(map(torch.equal, *gradients))
+    assert len(gradients[0]) > len(blocks)
+    for once, twice in zip(*gradients, strict=True):
+        assert (once - twice).abs().max() <= 1e-5 * once.abs().max()
 
 
 def test_a_missing_file_is_named_with_the_folders_and_the_remedy(families: Any):
