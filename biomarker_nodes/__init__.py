@@ -1,11 +1,25 @@
-"""The nodes that measure: nerve segmentation, biomarkers, fidelity."""
+"""The nodes that measure: frames, nerve segmentation, quality, biomarkers, fidelity,
+similarity, copies, equivalence."""
 
 from __future__ import annotations
 
 from comfy_api.latest import io
 
 from .biomarkers import NerveBiomarkers
+from .copies import FindCopies
+from .equivalence import Equivalence
 from .fidelity import Fidelity
-from .segment import SegmentNerves
+from .load_frames import LoadFrames
+from .segment import FrameQuality, SegmentNerves
+from .similarity import PairedSimilarity
 
-NODES: list[type[io.ComfyNode]] = [SegmentNerves, NerveBiomarkers, Fidelity]
+NODES: list[type[io.ComfyNode]] = [
+    LoadFrames,
+    SegmentNerves,
+    FrameQuality,
+    NerveBiomarkers,
+    Fidelity,
+    PairedSimilarity,
+    FindCopies,
+    Equivalence,
+]

@@ -130,7 +130,8 @@ def average_eyes(rows: Sequence[Mapping[str, str]]) -> list[Row]:
         if row["patient"]:
             groups[row["patient"], row["eye"]].append(row)
     return [
-        _average(frames, {"patient": patient, "eye": eye}) for (patient, eye), frames in sorted(groups.items())
+        _average(frames, {"patient": patient, "eye": eye})
+        for (patient, eye), frames in sorted(groups.items())
     ]
 
 

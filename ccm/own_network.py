@@ -75,7 +75,9 @@ def load_own_network(path: Path) -> OwnNetwork:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise NetworkError(f"{path} cannot be read ({error.strerror})", fix="name an existing file") from error
+        raise NetworkError(
+            f"{path} cannot be read ({error.strerror})", fix="name an existing file"
+        ) from error
     answer = _onnx(path) if suffix in ONNX_SUFFIXES else _torchscript(path)
     return OwnNetwork(path.name, hashlib.sha256(data).hexdigest(), answer)
 
@@ -100,10 +102,13 @@ def _onnx(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _torchscript(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    import warnings
+
     import torch
 
     try:
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch.jit is there to stay for files that exist
             network = torch.jit.load(str(path), map_location="cpu").eval().float()
     except Exception as error:  # torch.jit raises RuntimeError, ValueError and types of its own
         raise _damaged(path, error) from error

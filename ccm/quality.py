@@ -6,7 +6,9 @@ reason has one measure and one limit; measures and limits are for frames at HRT3
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+import math
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 
 import numpy as np
@@ -36,11 +38,12 @@ ADVICE = {
 LEAST_EXTENT_PX = 96  # of a stretch of nerve, and of a band: 100 um
 MOST_WHITE, MOST_BLACK = 0.05, 0.5  # shares of clipped pixels
 WHITE, BLACK = 0.995, 0.005
-LEAST_SHARPNESS = 0.6
+LEAST_SHARPNESS = 0.55
 LEAST_GRAIN = 0.7
 MOST_TEXTURE = 0.75
 BAND = 0.06
 LEAST_BAND_PX = 120
+MOST_STRUCTURE_PX = 80  # of an even background, without nerves
 COARSE = 4  # bands are looked for at a quarter of the resolution
 
 
@@ -98,7 +101,8 @@ def _reasons(q: FrameQuality) -> list[Reason]:
     if blurred and not clipped:
         reasons.append(Reason.BLURRED)
     if not seen:
-        reasons.append(Reason.OUT_OF_PLANE if q.texture > MOST_TEXTURE else Reason.NO_NERVES)
+        cells = q.texture > MOST_TEXTURE or q.band_extent_px > MOST_STRUCTURE_PX
+        reasons.append(Reason.OUT_OF_PLANE if cells else Reason.NO_NERVES)
     elif q.band_extent_px >= LEAST_BAND_PX and not blurred:
         reasons.append(Reason.PRESSURE_LINES)
     return reasons
@@ -143,8 +147,7 @@ def _broad_ridges(grey: np.ndarray, nerve: np.ndarray) -> np.ndarray:
     around = _soft(light, 4.0) / np.maximum(_soft(weight, 4.0), 1e-3)
     painted = light + (1.0 - weight) * around
     soft = _soft(painted, 1.5)
-    dyy, dxx = np.gradient(np.gradient(soft, axis=0), axis=0), np.gradient(np.gradient(soft, axis=1), axis=1)
-    dxy = np.gradient(np.gradient(soft, axis=0), axis=1)
+    dxx, dyy, dxy = (cv2.Sobel(soft, cv2.CV_32F, i, j, scale=0.25) for i, j in ((2, 0), (0, 2), (1, 1)))
     difference = np.sqrt((dxx - dyy) ** 2 + 4.0 * dxy**2) * 1.5**2
     return difference > BAND * (_soft(painted, 8.0) + 0.02)
 
@@ -153,3 +156,22 @@ def _soft(field: np.ndarray, sigma: float) -> np.ndarray:
     import cv2
 
     return cv2.GaussianBlur(field, (0, 0), sigma)
+
+
+def describe(frames: tuple[FrameQuality, ...]) -> str:
+    """One line per frame: that it is fit, or each reason with what to do about it."""
+    return "\n".join(f"frame {number}: {_verdict(frame)}" for number, frame in enumerate(frames, start=1))
+
+
+def _verdict(frame: FrameQuality) -> str:
+    return "; ".join(f"{reason} ({ADVICE[reason]})" for reason in frame.reasons) or "fit to be measured"
+
+
+def to_json(frames: tuple[FrameQuality, ...]) -> str:
+    """Reasons and measures of every frame; null where a measure does not exist."""
+    rows = []
+    for frame in frames:
+        measures = {f.name: getattr(frame, f.name) for f in fields(frame) if f.name != "reasons"}
+        known = {name: None if math.isnan(value) else round(value, 4) for name, value in measures.items()}
+        rows.append({"usable": frame.usable, "reasons": [str(r) for r in frame.reasons], **known})
+    return json.dumps({"frames": rows}, indent=2, allow_nan=False)

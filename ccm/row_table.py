@@ -30,7 +30,9 @@ class RowTable:
 
     def rows(self) -> dict[str, Row]:
         """The rows of the table and of an interrupted run, the latter first in rank, by key; raises DataError."""
-        found = [row for file in (self.path, self._journal_path) if file.is_file() for row in self._read(file)]
+        found = [
+            row for file in (self.path, self._journal_path) if file.is_file() for row in self._read(file)
+        ]
         return {row[self.key]: row for row in found}
 
     def add(self, row: Row) -> None:
@@ -65,7 +67,9 @@ class RowTable:
             raise DataError(
                 f"{file} is a table with other columns, perhaps of another version", fix="name another --out"
             )
-        return [dict(zip(self.columns, line, strict=True)) for line in lines[1:] if len(line) == len(self.columns)]
+        return [
+            dict(zip(self.columns, line, strict=True)) for line in lines[1:] if len(line) == len(self.columns)
+        ]
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="folders, CSV tables or pictures")
     parser.add_argument("--out", type=Path, help="the CSV table to write; an interrupted run goes on with it")
-    parser.add_argument("--masks", action="store_true", help="the pictures are nerve masks, or have masks beside")
+    parser.add_argument(
+        "--masks", action="store_true", help="the pictures are nerve masks, or have masks beside"
+    )
     parser.add_argument("--um-per-px", type=float, help="pixel size (default: 400 um over a square frame)")
     parser.add_argument("--network", type=Path, help="an ONNX or TorchScript network of your own")
     parser.add_argument("--workers", type=int, help="processes (default: one for each core)")
@@ -35,7 +37,9 @@ def run(options: Namespace) -> int:
 
         return measure_worker.serve(load_network(options))
     if not options.paths or options.out is None:
-        raise DataError("Nothing to measure, or nowhere to write", fix="python . measure FOLDER --out table.csv")
+        raise DataError(
+            "Nothing to measure, or nowhere to write", fix="python . measure FOLDER --out table.csv"
+        )
     return measure(options)
 
 
@@ -112,12 +116,18 @@ def report(out: Path, rows: Sequence[Row]) -> int:
             write_table(written[-1], GROUP_COLUMNS, groups)
     failed = [row for row in rows if row["error"]]
     flagged = sum(bool(row["quality"]) for row in rows)
-    print(f"Measured {len(rows) - len(failed)} of {len(rows)}; {flagged} with doubtful quality, see the table")
+    print(
+        f"Measured {len(rows) - len(failed)} of {len(rows)}; {flagged} with doubtful quality, see the table"
+    )
     for row in failed:
         print(f"Failed: {row['frame']}: {row['error']}", file=sys.stderr)
     print(f"Wrote {', '.join(map(str, written))}")
-    print(f"Reference: {REFERENCE}. Numbers of different tools are not interchangeable. Not for clinical use.")
+    print(
+        f"Reference: {REFERENCE}. Numbers of different tools are not interchangeable. Not for clinical use."
+    )
     return 1 if failed else 0
 
 
-COMMAND = Command("measure", "measure the nerves of frames or masks, into a CSV table", arguments, run, "host")
+COMMAND = Command(
+    "measure", "measure the nerves of frames or masks, into a CSV table", arguments, run, "host"
+)

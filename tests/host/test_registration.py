@@ -19,7 +19,9 @@ NODE_IDS = {
     "CCM_PrepareNerveMask",
     "CCM_GenerateNerveMask",
     "CCM_ApplyNerveMaskControl",
+    "CCM_LoadFrames",
     "CCM_SegmentNerves",
+    "CCM_FrameQuality",
     "CCM_NerveBiomarkers",
     "CCM_Fidelity",
 }

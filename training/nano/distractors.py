@@ -17,7 +17,9 @@ def distracted(frame: np.ndarray, rng: Rng, share: float) -> np.ndarray:
     side = frame.shape[0]
     for kind in (k_structures, pressure_lines, dendritic_cells, epithelium, patches):
         if rng.random() < share:
-            grain = 1.0 + rng.uniform(0.0, 0.3) * _blurred(_noise(side, rng), rng.uniform(0.5, 0.9), unit=True)
+            grain = 1.0 + rng.uniform(0.0, 0.3) * _blurred(
+                _noise(side, rng), rng.uniform(0.5, 0.9), unit=True
+            )
             frame = frame + grain * kind(side, rng)
     return frame
 
@@ -86,7 +88,9 @@ def epithelium(side: int, rng: Rng) -> np.ndarray:
 
     spacing = rng.uniform(3.5, 11.0)  # at half the resolution
     half = side // 2
-    lattice = np.stack(np.meshgrid(*[np.arange(-spacing, half + spacing, spacing)] * 2), axis=-1).reshape(-1, 2)
+    lattice = np.stack(np.meshgrid(*[np.arange(-spacing, half + spacing, spacing)] * 2), axis=-1).reshape(
+        -1, 2
+    )
     centres = lattice + rng.uniform(-0.45, 0.45, lattice.shape) * spacing
     places = np.stack(np.meshgrid(np.arange(half), np.arange(half)), axis=-1).reshape(-1, 2)
     near = cKDTree(centres).query(places, k=2)[0].astype(np.float32)
@@ -123,7 +127,9 @@ def _band(side: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     """A gently bent path across the crop [N,2], and the unit vector across it."""
     angle, t = rng.uniform(0, np.pi), np.linspace(-0.9, 0.9, 120)
     along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
-    bend = rng.uniform(0.0, 0.1) * np.sin(rng.uniform(1.5, 5.0) * t + rng.uniform(0, 6.28)) + rng.uniform(-0.4, 0.4)
+    bend = rng.uniform(0.0, 0.1) * np.sin(rng.uniform(1.5, 5.0) * t + rng.uniform(0, 6.28)) + rng.uniform(
+        -0.4, 0.4
+    )
     return side * (0.5 + t[:, None] * along + bend[:, None] * across), across
 
 

@@ -31,6 +31,7 @@ class SegmentationSchedule:
     learning_rate: float = 4e-3
     distraction: float = 0.22
     without_nerves: float = 0.1
+    tangled: float = 0.0
     seed: int = 3
 
 
@@ -44,15 +45,17 @@ class Crop:
 
 
 def train_segmentation(
-    sets: list[PhantomSet], schedule: SegmentationSchedule, snapshot: Callable[[SegmentationNet], None]
+    net: SegmentationNet,
+    sets: list[PhantomSet],
+    schedule: SegmentationSchedule,
+    snapshot: Callable[[SegmentationNet], None],
 ) -> SegmentationNet:
-    """Train with AdamW and one cycle of the learning rate; returns the network for evaluation.
+    """Train a network with AdamW and one cycle of the learning rate; returns it for evaluation.
 
     `snapshot` receives the network every SNAPSHOT steps.
     """
-    torch.manual_seed(schedule.seed)
     rng = np.random.default_rng(schedule.seed)
-    net = SegmentationNet()
+    net.train()
     optimizer = torch.optim.AdamW(net.parameters(), lr=schedule.learning_rate, weight_decay=0.01)
     rate = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, schedule.learning_rate, schedule.steps, pct_start=0.1
@@ -96,7 +99,10 @@ def _crop(sets: list[PhantomSet], schedule: SegmentationSchedule, rng: np.random
     if rng.random() < schedule.without_nerves:
         frame = degraded(distracted(background(side, rng), rng, 2 * schedule.distraction), rng)
         return Crop(frame, np.zeros((side, side), np.float32), np.ones((side, side), np.float32))
-    frame, nerves = _zoomed(sets[rng.integers(len(sets))], side, rng)
+    pairs = sets[rng.integers(len(sets))]
+    frame, nerves = _zoomed(pairs, side, rng)
+    if rng.random() < schedule.tangled:
+        frame, nerves = _tangled(frame, nerves, pairs, rng)
     frame = degraded(distracted(frame, rng, schedule.distraction), rng)
     return Crop(frame, nerves, counted_pixels(frame, nerves))
 
@@ -111,8 +117,31 @@ def _zoomed(pairs: PhantomSet, side: int, rng: np.random.Generator) -> tuple[np.
     stack = (pairs.frames[k, i : i + taken, j : j + taken], pairs.nerves[k, i : i + taken, j : j + taken])
     frame, nerves = (part.astype(np.float32) / 255 for part in stack)
     if taken != side:
-        frame, nerves = (cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR) for part in (frame, nerves))
+        frame, nerves = (
+            cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR) for part in (frame, nerves)
+        )
     return frame, nerves
+
+
+def _tangled(
+    frame: np.ndarray, nerves: np.ndarray, pairs: PhantomSet, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bend a crop tightly, and half the time lay a second one over it: the meshes near the whorl have such nerves."""
+    import cv2
+
+    side = frame.shape[0]
+    if rng.random() < 0.5:
+        over, more = (np.rot90(part, rng.integers(4)) for part in _zoomed(pairs, side, rng))
+        frame, nerves = np.maximum(frame, rng.uniform(0.6, 1.0) * over), np.maximum(nerves, more)
+    cells = int(rng.integers(5, 12))
+    bends = rng.normal(0.0, rng.uniform(0.1, 0.3) * side / cells, (2, cells, cells)).astype(np.float32)
+    dx, dy = (cv2.resize(bend, (side, side), interpolation=cv2.INTER_CUBIC) for bend in bends)
+    y, x = np.indices((side, side), dtype=np.float32)
+    moved = (
+        cv2.remap(part, x + dx, y + dy, cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT)
+        for part in (frame, nerves)
+    )
+    return tuple(np.ascontiguousarray(part, np.float32) for part in moved)  # pyright: ignore
 
 
 def degraded(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -126,7 +155,9 @@ def degraded(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.3:
         frame = frame * np.exp(rng.uniform(0.05, 0.3) * _grain(frame.shape, rng))
     frame = (rng.uniform(0.5, 1.6) * frame + rng.uniform(-0.06, 0.12)).clip(0, 1) ** rng.uniform(0.65, 1.6)
-    noise = rng.standard_normal(frame.shape, dtype=np.float32) if rng.random() < 0.5 else _grain(frame.shape, rng)
+    noise = (
+        rng.standard_normal(frame.shape, dtype=np.float32) if rng.random() < 0.5 else _grain(frame.shape, rng)
+    )
     return (frame + rng.uniform(0, 0.07) * noise).astype(np.float32)
 
 

@@ -1,0 +1,119 @@
+"""`python . measure` as a user runs it: resumed after SIGKILL, and never stopped by a bad file."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, str(ROOT), "measure", *map(str, arguments)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "CCM_PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+
+
+def write_masks(folder: Path, count: int) -> None:
+    rng = np.random.default_rng(0)
+    for k in range(count):
+        mask = np.zeros((384, 384), np.uint8)
+        for _ in range(6):
+            ends = rng.integers(0, 384, (2, 2)).tolist()
+            cv2.line(mask, ends[0], ends[1], 255, 3)
+        cv2.imwrite(str(folder / f"{k:04}.png"), mask)
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    with open(table, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def campaign(folder: Path, count: int, kills: int) -> None:
+    frames = folder / "frames"
+    frames.mkdir()
+    write_masks(frames, count)
+    (frames / "broken.png").write_text("no picture")
+    table = folder / "out" / "table.csv"
+    arguments = command(frames, "--masks", "--out", table, "--workers", 2)
+    for kill in range(kills):
+        started = subprocess.Popen(
+            arguments, env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        workers = kill_and_list(started, table.with_name("table.csv.part"), (kill + 1) * count // (kills + 2))
+        psutil.wait_procs(workers, timeout=30)
+        assert not any(worker.is_running() for worker in workers)
+    done = subprocess.run(arguments, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert f"{count + 1} files, 0 of them" not in done.stdout
+    rows = rows_of(table)
+    assert [Path(row["frame"]).name for row in rows] == [f"{k:04}.png" for k in range(count)] + ["broken.png"]
+    assert [bool(row["error"]) for row in rows] == [False] * count + [True]
+    assert [path.name for path in table.parent.iterdir()] == ["table.csv"]
+
+
+def kill_and_list(process: subprocess.Popen, journal: Path, rows: int) -> list[psutil.Process]:
+    for _ in range(6000):
+        if process.poll() is not None or (journal.is_file() and journal.read_bytes().count(b"\n") > rows):
+            break
+        time.sleep(0.05)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return workers
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+def test_a_killed_run_goes_on_without_a_lost_or_doubled_row(tmp_path):
+    campaign(tmp_path, count=30, kills=1)
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+def test_a_thousand_masks_survive_three_kills(tmp_path):
+    campaign(tmp_path, count=1000, kills=3)
+
+
+@pytest.mark.soak
+def test_a_thousand_frames_need_no_more_memory_than_a_hundred(tmp_path):
+    from ccm_pack.ccm.measuring import Task, measure_file
+    from ccm_pack.ccm.phantom.request import MaskRequest, generate_masks
+    from ccm_pack.ccm.phantom.tree import TreeTargets
+    from ccm_pack.ccm.segmentation import load_segmenter
+
+    masks = generate_masks(MaskRequest("Control", TreeTargets(0, 0, 0, 0), 4)).masks
+    rng, process, resident = np.random.default_rng(0), psutil.Process(), []
+    for k in range(1000):
+        frame = 60 + 120 * masks[k % 4] + 12 * rng.standard_normal((384, 384))
+        cv2.imwrite(str(tmp_path / "frame.png"), frame.clip(0, 255).astype(np.uint8))
+        assert not measure_file(Task(tmp_path / "frame.png", False), load_segmenter())["error"]
+        resident.append(process.memory_info().rss)
+    assert max(resident[900:]) - max(resident[:100]) < 50e6
+
+
+def test_a_finished_run_measures_only_what_changed(tmp_path):
+    write_masks(tmp_path, 3)
+    arguments = command(tmp_path, "--masks", "--out", tmp_path / "t" / "table.csv", "--workers", 1)
+    first = subprocess.run(arguments, env=environment(), capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr
+    cv2.imwrite(str(tmp_path / "0001.png"), np.zeros((384, 384), np.uint8))
+    again = subprocess.run(arguments, env=environment(), capture_output=True, text=True)
+    assert "3 files, 2 of them measured before" in again.stdout
+    assert rows_of(tmp_path / "t" / "table.csv")[1]["cnfl_mm_per_mm2"] == "0"
+
+
+def test_nothing_to_measure_is_an_error_with_an_example():
+    done = subprocess.run(command(), env=environment(), capture_output=True, text=True)
+    assert done.returncode == 1 and "python . measure FOLDER --out table.csv" in done.stderr
