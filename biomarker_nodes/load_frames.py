@@ -46,7 +46,7 @@ class LoadFrames(io.ComfyNode):
                     min=0.0,
                     max=100.0,
                     step=0.0001,
-                    tooltip="Pixel size in um; 0 takes it from the table or the layout, else 400 um over a square frame.",
+                    tooltip="Pixel size in um; 0 takes it from the table or layout, else 400 um over a square frame.",
                 ),
             ],
             outputs=[
