@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +47,14 @@ class Processes:
         count = torch.tensor(float(flag), device=self.device)
         self.add_up([count])
         return bool(count > 0)
+
+    def from_main(self, value: Any) -> Any:
+        """Return the main process's value."""
+        if self.count == 1:
+            return value
+        box = [value]
+        torch.distributed.broadcast_object_list(box)
+        return box[0]
 
     def wait(self) -> None:
         """Go on when every process has come here."""

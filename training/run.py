@@ -86,8 +86,11 @@ class Run:
     def _validate(self, progress: Progress) -> None:
         if self.validate is None:
             return
-        with self.loop.averaged():
-            numbers = self.validate(self.loop.step)
+        numbers: Mapping[str, float] = {}
+        if self.loop.processes.is_main:
+            with self.loop.averaged():
+                numbers = self.validate(self.loop.step)
+        numbers = self.loop.processes.from_main(numbers)
         progress.validated(self.loop.step, numbers)
         self.standing = self.standing.after(self.loop.step, numbers, self.config.validation.criterion)
 
