@@ -18,5 +18,8 @@ soak:
 check:
 	$(PYTHON) . check
 
+bench-segmentation:
+	$(PYTHON) . bench segmentation $(if $(TRACINGS),--tracings "$(TRACINGS)")
+
 bench-%:
 	$(PYTHON) . bench $*
