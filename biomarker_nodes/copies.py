@@ -66,8 +66,9 @@ class FindCopies(io.ComfyNode):
         from comfy.utils import ProgressBar
 
         fresh, known, other = to_grey(generated), to_grey(training), to_grey(heldout)
-        progress = ProgressBar(frames_seen(len(fresh), len(known), len(other)))
-        report = find_copies(fresh, known, other, extractors.load(extractor), progress.update)
+        network = extractors.load(extractor)
+        progress = ProgressBar(frames_seen(network, len(fresh), len(known), len(other)))
+        report = find_copies(fresh, known, other, network, progress.update)
         text = describe(report)
         shown = to_image(sheet(report, fresh, known))
         return io.NodeOutput(text, to_json(report), shown, ui=ui.PreviewText(text))

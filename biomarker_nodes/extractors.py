@@ -79,6 +79,7 @@ class ClipVision:
     """Image embeddings of a CLIP_VISION model that the host has loaded; the whole frame is resized, none cut."""
 
     name = "CLIP vision"
+    turns_alike = False
 
     def __init__(self, model: Any) -> None:
         self.hash = _hash(model.get_sd())

@@ -21,6 +21,7 @@ class CachedExtractor:
 
     def __init__(self, extractor: FeatureExtractor, folder: Path) -> None:
         self.name, self.hash, self.resize = extractor.name, extractor.hash, extractor.resize
+        self.turns_alike = extractor.turns_alike
         self._extractor = extractor
         self._folder = folder
 

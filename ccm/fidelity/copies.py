@@ -12,7 +12,7 @@ from ..images import FIELD_PX
 from ..plots.figures import neighbour_sheet
 from .compare import check_frames
 from .features import FeatureExtractor, extract, resample
-from .memorisation import ORIENTATIONS, MemorisationResult, extract_turned, memorisation
+from .memorisation import MemorisationResult, extract_turned, memorisation, orientations
 
 SHOWN = 12  # pairs on the sheet, the most suspicious
 
@@ -38,8 +38,7 @@ def find_copies(
 ) -> CopyReport:
     """Search frames [M,H,W] for copies of training frames [N,H',W'], judged by held-out real frames, all in 0..1.
 
-    Training frames are seen in eight orientations: `on_batch` hears of M + 8 N + K frames. Raises ImageError as
-    `check_frames` does.
+    `on_batch` hears of `frames_seen` frames. Raises ImageError as `check_frames` does.
     """
     for name, frames in (("Generated", generated), ("Training", training), ("Held-out", heldout)):
         check_frames(name, frames)
@@ -51,9 +50,9 @@ def find_copies(
     return CopyReport(found, len(generated))
 
 
-def frames_seen(generated: int, training: int, heldout: int) -> int:
+def frames_seen(extractor: FeatureExtractor, generated: int, training: int, heldout: int) -> int:
     """How many frames `find_copies` passes through the extractor."""
-    return generated + ORIENTATIONS * training + heldout
+    return generated + orientations(extractor) * training + heldout
 
 
 def describe(report: CopyReport) -> str:
@@ -72,7 +71,7 @@ def describe(report: CopyReport) -> str:
         "held-out frames.",
         f"{found.dcr_share:.1%} of generated frames lie closer to a training frame than {found.quantile:.0%} "
         "of held-out frames do.",
-        f"Features of {found.extractor}; {found.n_training} training frames in {ORIENTATIONS} orientations.",
+        f"Features of {found.extractor}; {found.n_training} training frames, turned and mirrored too.",
     ]
     if found.n_heldout * found.quantile < 1.0:
         lines.append(f"With {found.n_heldout} held-out frames the threshold is their minimum: a rough one.")

@@ -32,6 +32,7 @@ class EfficientNetLite0:
 
     name = NAME
     resize = f"antialiased bilinear to {INPUT_PX} x {INPUT_PX}"
+    turns_alike = False
 
     def __init__(self, network: nn.Module, weights_hash: str) -> None:
         self.hash = weights_hash

@@ -30,6 +30,7 @@ class FeatureExtractor(Protocol):
     name: str
     hash: str  # sha256 of the weights, hexadecimal
     resize: str  # how a frame is brought to the network's input size
+    turns_alike: bool  # whether a turned or mirrored square frame has the same features
 
     def __call__(self, grey: np.ndarray) -> np.ndarray:
         """Turn frames [B,H,W] in 0..1 into features [B,d]."""
@@ -119,6 +120,7 @@ class NerveEncoder:
 
     name = NERVE_ENCODER
     resize = f"antialiased bilinear to {FIELD_PX} x {FIELD_PX}"
+    turns_alike = True
 
     def __init__(self, segmenter: Segmenter) -> None:
         self.hash: str = segmenter.weights_hash

@@ -173,6 +173,7 @@ class InceptionExtractor:
     """Pooled Inception features [B,2048] of grey frames, quantised to 8 bits as FID tools read PNG files."""
 
     resize = f"8 bits, TensorFlow 1 bilinear to {INPUT_PX} x {INPUT_PX}"
+    turns_alike = False
 
     def __init__(self, network: nn.Sequential, name: str, weights_hash: str) -> None:
         self.name = name

@@ -4,8 +4,8 @@ Nearest-neighbour distance ratio (NNDR): distance to the nearest training frame 
 nearest. A copy lies far closer to one frame than to any other. Distance to the closest record (DCR): the
 first of the two. Both are judged against held-out real frames, which by construction are no copies.
 
-A turned or mirrored copy is a copy: the training frames are taken in all eight orientations of the square, and the
-nearest of them counts.
+A turned or mirrored copy is a copy: where the network does not see turned frames alike, the training frames are taken
+in all eight orientations of the square, and the nearest of them counts.
 """
 
 from __future__ import annotations
@@ -50,27 +50,36 @@ def extract_turned(
     subjects: Sequence[str] | None = None,
     on_batch: Callable[[int], None] = lambda frames: None,
 ) -> list[FeatureSet]:
-    """Features of frames [N,H,W] in all eight orientations; the first is the frames as they are."""
-    return [
-        extract(extractor, np.ascontiguousarray(turned), subjects, on_batch)
+    """Features of frames [N,H,W] in every orientation that the network tells apart; the first is as they are."""
+    turned = [
+        np.rot90(mirrored, quarter, axes=(1, 2))
         for mirrored in (grey, grey[:, :, ::-1])
-        for turned in (np.rot90(mirrored, quarter, axes=(1, 2)) for quarter in range(4))
+        for quarter in range(4)
     ]
+    return [
+        extract(extractor, np.ascontiguousarray(frames), subjects, on_batch)
+        for frames in turned[: orientations(extractor)]
+    ]
+
+
+def orientations(extractor: FeatureExtractor) -> int:
+    """How many orientations of a square frame the network tells apart: 1 or 8."""
+    return 1 if extractor.turns_alike else ORIENTATIONS
 
 
 def memorisation(
     generated: FeatureSet,
-    orientations: Sequence[FeatureSet],
+    turned: Sequence[FeatureSet],
     heldout: FeatureSet,
     quantile: float = 0.01,
 ) -> MemorisationResult:
     """Flag generated frames that lie closer to one training frame than real frames of held-out patients do.
 
-    `orientations` are the training frames, all of them in each orientation (see `extract_turned`). Held-out
+    `turned` are the training frames, all of them in each orientation (see `extract_turned`). Held-out
     frames must share no patient with them, or every threshold is too low. Raises ImageError where a patient
     is in both, and on sets of fewer than two frames.
     """
-    training = orientations[0]
+    training = turned[0]
     check_comparable(training, heldout)
     check_comparable(training, generated)
     shared = set(training.subjects or ()) & set(heldout.subjects or ())
@@ -79,7 +88,7 @@ def memorisation(
             f"{len(shared)} subjects are in the training and in the held-out set, {min(shared)} among them",
             fix="hold out whole patients",
         )
-    values = [one.values for one in orientations]
+    values = [one.values for one in turned]
     nearest, dcr, nndr = neighbours(generated.values, values)
     _, heldout_dcr, heldout_nndr = neighbours(heldout.values, values)
     nndr_threshold = float(np.quantile(heldout_nndr, quantile, method="higher"))
@@ -100,9 +109,7 @@ def memorisation(
     )
 
 
-def neighbours(
-    frames: np.ndarray, orientations: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def neighbours(frames: np.ndarray, turned: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Nearest training frame, its distance (DCR) and the NNDR of each frame; [N,d], K x [M,d] -> three [N].
 
     Distances are Euclidean between features scaled to unit variance over the training frames (features that
@@ -111,9 +118,9 @@ def neighbours(
     """
     from scipy.spatial.distance import cdist
 
-    spread = orientations[0].std(axis=0)
+    spread = turned[0].std(axis=0)
     scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0.0)
-    scaled = [training * scale for training in orientations]
+    scaled = [training * scale for training in turned]
     distances = np.minimum.reduce([cdist(frames * scale, training) for training in scaled])
     order = np.argpartition(distances, 1, axis=1)[:, :2]
     first, second = np.take_along_axis(distances, order, axis=1).T

@@ -12,6 +12,7 @@ from ccm_pack.ccm.fidelity.cache import CachedExtractor
 class Counting:
     name = "counting"
     resize = "none"
+    turns_alike = False
 
     def __init__(self, weights: str = "1" * 64) -> None:
         self.hash = weights
@@ -71,3 +72,4 @@ def test_a_damaged_file_is_computed_again(grey, tmp_path: Path, damage: bytes) -
 def test_it_says_what_the_network_says_of_itself(tmp_path: Path) -> None:
     cached = CachedExtractor(Counting(), tmp_path)
     assert (cached.name, cached.hash, cached.resize) == ("counting", "1" * 64, "none")
+    assert cached.turns_alike is False

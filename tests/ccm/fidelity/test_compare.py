@@ -17,6 +17,7 @@ class Blocks:
     name = "blocks"
     hash = "b" * 64
     resize = "none"
+    turns_alike = False
 
     def __call__(self, grey: np.ndarray) -> np.ndarray:
         rows = np.array_split(grey, 4, axis=1)

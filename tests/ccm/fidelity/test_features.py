@@ -13,6 +13,7 @@ class MeanAndSpread:
     name = "mean and spread"
     hash = "1" * 64
     resize = "none"
+    turns_alike = False
 
     def __call__(self, grey: np.ndarray) -> np.ndarray:
         return np.stack([grey.mean(axis=(1, 2)), grey.std(axis=(1, 2))], axis=1)
@@ -57,3 +58,12 @@ def test_the_nerve_encoder_sees_every_frame_at_384_px(rng) -> None:
     small = rng.random((1, 96, 128))
     assert (encoder.name, encoder.hash) == (NERVE_ENCODER, "abc")
     assert encoder(small) == pytest.approx(encoder(resample(small, 384)))
+
+
+def test_the_nerve_encoder_sees_a_turned_and_a_mirrored_frame_alike(rng) -> None:
+    encoder = NerveEncoder(Segmenter(SegmentationNet().eval(), "abc"))
+    frame = rng.random((1, 384, 384)).astype(np.float32)
+    straight = encoder(frame)
+    for turned in (np.rot90(frame, 1, axes=(1, 2)), frame[:, :, ::-1]):
+        assert encoder(np.ascontiguousarray(turned)) == pytest.approx(straight, abs=1e-4)
+    assert encoder.turns_alike

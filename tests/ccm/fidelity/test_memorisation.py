@@ -29,6 +29,17 @@ def test_a_feature_that_never_varies_is_left_out() -> None:
     assert dcr[0] == pytest.approx(1.0)
 
 
+def test_frames_that_the_network_sees_alike_when_turned_are_taken_once() -> None:
+    class Mean:
+        name, hash, resize = "mean", "0" * 64, "none"
+        turns_alike = True
+
+        def __call__(self, grey: np.ndarray) -> np.ndarray:
+            return grey.mean(axis=(1, 2))[:, None]
+
+    assert len(extract_turned(Mean(), np.zeros((2, 4, 4)))) == 1
+
+
 def test_a_training_set_with_a_duplicate_gives_ratio_one() -> None:
     _, dcr, nndr = neighbours(np.array([[1.0]]), [np.array([[1.0], [1.0], [5.0]])])
     assert dcr[0] == 0.0 and nndr[0] == 1.0
@@ -37,6 +48,7 @@ def test_a_training_set_with_a_duplicate_gives_ratio_one() -> None:
 def test_eight_orientations_are_all_different_and_the_first_is_the_frame() -> None:
     class Pixels:
         name, hash, resize = "pixels", "0" * 64, "none"
+        turns_alike = False
 
         def __call__(self, grey: np.ndarray) -> np.ndarray:
             return grey.reshape(len(grey), -1)
