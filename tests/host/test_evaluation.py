@@ -160,9 +160,7 @@ def test_a_turned_copy_is_on_the_sheet(tmp_path: Path) -> None:
     first = json.loads(document)
     assert first["copies"] == [2] and first["frames"][1]["nearest_training_frame"] == 3
     assert "generated 2" in report and sheet.ndim == 4
-    assert (
-        len(list((tmp_path / "temp" / "ccm_features").glob("*.npy"))) == 4 + 3 + 4
-    )  # the copy is known
+    assert len(list((tmp_path / "temp" / "ccm_features").glob("*.npy"))) == 4 + 3 + 4
 
 
 def test_a_clip_vision_model_of_the_host_gives_features(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ NODE_IDS = {
     "CCM_FrameQuality",
     "CCM_NerveBiomarkers",
     "CCM_Fidelity",
+    "CCM_PairedSimilarity",
+    "CCM_FindCopies",
+    "CCM_Equivalence",
 }
 
 
