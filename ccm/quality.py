@@ -153,9 +153,15 @@ def _broad_ridges(grey: np.ndarray, nerve: np.ndarray) -> np.ndarray:
 
 
 def _soft(field: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur; a wide one is made at a half or a quarter of the resolution, which is much faster."""
     import cv2
 
-    return cv2.GaussianBlur(field, (0, 0), sigma)
+    height, width = field.shape
+    step = 1 if sigma < 3 else 2 if sigma < 8 else 4
+    if step == 1 or min(height, width) < 8 * step:
+        return cv2.GaussianBlur(field, (0, 0), sigma)
+    small = cv2.resize(field, (width // step, height // step), interpolation=cv2.INTER_AREA)
+    return cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma / step), (width, height))
 
 
 def describe(frames: tuple[FrameQuality, ...]) -> str:
