@@ -92,6 +92,23 @@ def test_validation_sees_the_averaged_adapter(tmp_path):
     assert seen == [True]
 
 
+def test_tensorboard_gets_every_step(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = {"folder": str(tmp_path / "run"), "device": "cpu", "tensorboard": True}
+    small_run(small_config(tmp_path / "run", run=run)).finish()
+    events = EventAccumulator(str(tmp_path / "run/tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("training/loss")] == list(range(1, 13))
+
+
+def test_without_tensorboard_the_run_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    run = {"folder": str(tmp_path / "run"), "device": "cpu", "tensorboard": True}
+    with pytest.raises(TrainingError, match="pip install tensorboard"):
+        small_run(small_config(tmp_path / "run", run=run)).finish()
+
+
 def test_a_criterion_that_validation_does_not_give_is_named(tmp_path):
     config = small_config(tmp_path / "run", validation={"every": 2, "criterion": "max f2"})
     with pytest.raises(TrainingError, match="validation gives f1, mmd"):
