@@ -9,7 +9,7 @@ import sys
 from types import FrameType
 
 from ..ccm.errors import CCMError
-from . import adapter, bench, check, dataset, demo, measure, soak, test, train, ui, weights
+from . import ablate, adapter, bench, check, dataset, demo, measure, soak, test, train, ui, weights
 from .command import Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -23,6 +23,7 @@ COMMANDS: tuple[Command, ...] = (
     dataset.COMMAND,
     train.COMMAND,
     adapter.COMMAND,
+    ablate.COMMAND,
     weights.COMMAND,
 )
 PASSING_ON = {command.name for command in COMMANDS if command.passes_on}
