@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 from statistics import stdev
 
+import numpy as np
+
 from ..cohorts import Cohort
 from ..errors import DataError
-from ..statistics.agreement import BlandAltman, bland_altman
+from ..statistics.agreement import ICC, BlandAltman, bland_altman, icc_agreement
 from ..statistics.clusters import cluster_means
 from ..statistics.effect import EffectSize, hedges_g
 from ..statistics.equivalence import (
@@ -39,7 +41,8 @@ class Comparison:
     """One biomarker in one cohort; `real` and `generated` hold one mean per patient.
 
     `test` is None where `reason` says why there is none. `needed` is the number of patients a side that would
-    show equivalence with 80 % power if there were no difference and the spread were as found.
+    show equivalence with 80 % power if there were no difference and the spread were as found. `agreement` and
+    `icc` describe pairs only.
     """
 
     biomarker: str
@@ -53,6 +56,7 @@ class Comparison:
     reason: str
     effect: EffectSize | None
     agreement: BlandAltman | None
+    icc: ICC | None
     needed: int | None
 
 
@@ -163,6 +167,7 @@ def _compare(
         reason="" if test else reason,
         effect=_effect(sample) if test else None,
         agreement=agreement,
+        icc=_icc(sample) if agreement else None,
         needed=_needed(test, sample) if test else None,
     )
 
@@ -201,6 +206,13 @@ def _effect(sample: _Sample) -> EffectSize | None:
     try:
         return hedges_g(sample.real, sample.generated)
     except DataError:  # neither side varies: no spread scales the difference
+        return None
+
+
+def _icc(sample: _Sample) -> ICC | None:
+    try:
+        return icc_agreement(np.array([sample.real, sample.generated]).T)
+    except DataError:  # all values are equal
         return None
 
 

@@ -30,7 +30,7 @@ SHORT = {field: name for name, field in NAMES.items()}
 CNFL_MARGIN = Margin(
     1.5,
     "above the 0.9 mm/mm2 between two standard tools on the same frames (CCMetrics 17.4, ACCMetrics 16.5, "
-    "Dehghani), below a third of the gaps between published cohort means",
+    "Dehghani), at most a third of the gaps between the cohort means in use",
 )
 
 

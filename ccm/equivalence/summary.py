@@ -28,7 +28,14 @@ def name_of(comparison: Comparison) -> str:
 def describe(report: EquivalenceReport) -> str:
     """The verdict, a row per test, where the margins come from, and what stands against the claim."""
     lines = [verdict(report), "", *_table(report), ""]
-    lines += [*_sources(report), "", *report.objections, *report.remarks, *_left_out(report)]
+    lines += [
+        *_agreement(report),
+        *_sources(report),
+        "",
+        *report.objections,
+        *report.remarks,
+        *_left_out(report),
+    ]
     lines += [
         f"{report.design.value} TOST on patient means, 90 % intervals; intersection-union over all rows.",
         '"Not shown" does not mean different. Margins must be chosen before measuring.',
@@ -93,6 +100,15 @@ def _sources(report: EquivalenceReport) -> list[str]:
         found.setdefault((name_of(one), one.margin.source), []).append(one.cohort.value)
     return [
         f"margin of {name} in {', '.join(cohorts)}: {source}" for (name, source), cohorts in found.items()
+    ]
+
+
+def _agreement(report: EquivalenceReport) -> list[str]:
+    return [
+        f"{name_of(one)} in {one.cohort}: 95 % limits of agreement {one.agreement.lower:+.3g} to "
+        f"{one.agreement.upper:+.3g}" + (f", ICC {one.icc.value:.2f}" if one.icc else "")
+        for one in report.comparisons
+        if one.agreement
     ]
 
 

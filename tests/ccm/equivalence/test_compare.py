@@ -118,6 +118,8 @@ def test_paired_takes_the_spread_of_differences(measured, rng) -> None:
     assert paired.shown and paired.comparisons[0].agreement.n == 30
     assert "follow the mask, not that the generated population is realistic" in describe(paired)
     assert "Equivalence on shared masks shown" in describe(paired)
+    assert paired.comparisons[0].icc.value > 0.9
+    assert f"limits of agreement {paired.comparisons[0].agreement.lower:+.3g}" in describe(paired)
 
 
 def test_patients_on_both_sides_are_no_independent_population(measured, rng) -> None:
