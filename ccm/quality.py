@@ -43,7 +43,7 @@ LEAST_GRAIN = 0.7
 MOST_TEXTURE = 0.75
 BAND = 0.08
 LEAST_BAND_PX = 120
-MOST_STRUCTURE_PX = 80  # of an even background, without nerves
+MOST_STRUCTURE_PX = 40  # of an even background, without nerves
 COARSE = 4  # bands are looked for at a quarter of the resolution
 
 
