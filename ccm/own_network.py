@@ -84,7 +84,7 @@ def load_own_network(path: Path) -> OwnNetwork:
 
 def _onnx(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     try:
-        import onnxruntime
+        import onnxruntime  # pyright: ignore[reportMissingImports]  optional
     except ImportError as error:
         raise NetworkError(
             f"{path.name} needs onnxruntime, which is not installed",

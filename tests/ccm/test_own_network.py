@@ -13,6 +13,7 @@ from ccm_pack.ccm.segmentation import segment_nerves
 from torch import Tensor, nn
 
 GREY = np.random.default_rng(0).random((2, 40, 56), np.float32)
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 
 
 class Brightness(nn.Module):

@@ -16,6 +16,7 @@ from ccm_pack.host.locate import find
 from torch import Tensor, nn
 
 UM = 400 / 384
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 
 
 @pytest.fixture(scope="module")

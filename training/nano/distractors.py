@@ -84,7 +84,7 @@ def dendritic_cells(side: int, rng: Rng) -> np.ndarray:
 def epithelium(side: int, rng: Rng) -> np.ndarray:
     """A patch of cells with bright borders (or bright cells): distances to the two nearest of jittered centres."""
     import cv2
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     spacing = rng.uniform(3.5, 11.0)  # at half the resolution
     half = side // 2
@@ -93,7 +93,7 @@ def epithelium(side: int, rng: Rng) -> np.ndarray:
     )
     centres = lattice + rng.uniform(-0.45, 0.45, lattice.shape) * spacing
     places = np.stack(np.meshgrid(np.arange(half), np.arange(half)), axis=-1).reshape(-1, 2)
-    near = cKDTree(centres).query(places, k=2)[0].astype(np.float32)
+    near = KDTree(centres).query(places, k=2)[0].astype(np.float32)
     borders = np.exp(-(((near[:, 1] - near[:, 0]) / (0.22 * spacing)) ** 2)).reshape(half, half)
     cells = cv2.resize(borders - borders.mean(), (side, side), interpolation=cv2.INTER_CUBIC)
     where = 1.0 / (1.0 + np.exp(-3.0 * (_clouds(side, rng, 3) + rng.uniform(-1.0, 1.5))))

@@ -131,7 +131,8 @@ def _tangled(
 
     side = frame.shape[0]
     if rng.random() < 0.5:
-        over, more = (np.rot90(part, rng.integers(4)) for part in _zoomed(pairs, side, rng))
+        turn = int(rng.integers(4))
+        over, more = (np.rot90(part, turn) for part in _zoomed(pairs, side, rng))
         frame, nerves = np.maximum(frame, rng.uniform(0.6, 1.0) * over), np.maximum(nerves, more)
     cells = int(rng.integers(5, 12))
     bends = rng.normal(0.0, rng.uniform(0.1, 0.3) * side / cells, (2, cells, cells)).astype(np.float32)
