@@ -68,6 +68,7 @@ class Validation:
                 fix=f"raise data.fractions so that there are {FEWEST} of each, or set validation.every = 0",
             )
         self.base, self.config, self.samples = setup.base, setup.config, samples
+        self.writes = setup.processes.is_main  # the others compute the same numbers
         self.cache = setup.prepared.cache
         self.chosen = choose(records, max(FEWEST, self.config.validation.frames))
         self.pairs = [_pair(record, setup.base) for record in self.chosen]
@@ -87,7 +88,8 @@ class Validation:
         features = [extract(self.encoder, frame[None]).values for frame in frames]
         generated = self._feature_set(np.concatenate(features), self.chosen)
         numbers = {**means(scores), **self.ceiling, **score_set(generated, self.heldout, self.training)}
-        self._record(step, frames, traced, scores, numbers)
+        if self.writes:
+            self._record(step, frames, traced, scores, numbers)
         self.base.free_encoders()
         return numbers
 
