@@ -40,7 +40,7 @@ MOST_WHITE, MOST_BLACK = 0.05, 0.5  # shares of clipped pixels
 WHITE, BLACK = 0.995, 0.005
 LEAST_SHARPNESS = 0.55
 LEAST_GRAIN = 0.7
-MOST_TEXTURE = 0.75
+MOST_TEXTURE = 0.92  # noise alone has 0.6 to 0.9
 BAND = 0.08
 LEAST_BAND_PX = 120
 MOST_STRUCTURE_PX = 40  # of an even background, without nerves
@@ -54,7 +54,7 @@ class FrameQuality:
     nerve_extent_px: the longest connected stretch of nerve, across its bounding box. white, black: shares of clipped
     pixels. sharpness: narrow over wide contrast along the nerves, about 1.9 for a profile of 1 pixel deviation and 0.6
     for 3; NaN without nerves. grain: finest contrast over middle contrast; a blurred picture has none. texture:
-    contrast at the size of cells over the finest one. band_extent_px: the longest broad ridge or fold.
+    contrast at the size of cells over the next finer one. band_extent_px: the longest broad ridge or fold.
     """
 
     reasons: tuple[Reason, ...]
@@ -87,7 +87,7 @@ def _assess(grey: np.ndarray, probability: np.ndarray) -> FrameQuality:
         black=float((grey <= BLACK).mean()),
         sharpness=_sharpness(grey, nerve),
         grain=_ratio(fine, middle),
-        texture=_ratio(cells, fine),
+        texture=_ratio(cells, middle),
         band_extent_px=COARSE * _longest(_broad_ridges(grey, nerve)),
     )
     return replace(measured, reasons=tuple(_reasons(measured)))
