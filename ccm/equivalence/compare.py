@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import stdev
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from ..statistics.equivalence import (
 from ..statistics.power import patients_paired, patients_welch
 from .margins import SHORT, Margins
 from .rows import MeasuredSet, Row, check_one_tool
+
+Means = tuple[float, ...]  # one per patient
 
 PATIENTS_UNKNOWN = (
     "The patients of the real frames are unknown: frames of one patient are no independent evidence, "
@@ -48,8 +51,8 @@ class Comparison:
     biomarker: str
     cohort: Cohort
     margin: Margin
-    real: tuple[float, ...]
-    generated: tuple[float, ...]
+    real: Means
+    generated: Means
     frames: tuple[int, int]
     frames_without_value: tuple[int, int]
     test: EquivalenceTest | None
@@ -77,14 +80,17 @@ class EquivalenceReport:
         return self.p_value is not None and self.p_value <= ALPHA and not self.objections
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """Patient means of one biomarker in one cohort."""
+class _Side(NamedTuple):
+    """Patient means of one biomarker in one cohort, and the frames with and without a value behind them."""
 
-    real: tuple[float, ...]
-    generated: tuple[float, ...]
-    frames: tuple[int, int]
-    without: tuple[int, int]
+    means: Means
+    frames: int
+    without: int
+
+
+class _Sample(NamedTuple):
+    real: _Side
+    generated: _Side
 
 
 def compare_sets(
@@ -148,51 +154,51 @@ def _compare(
     field: str, cohort: Cohort, margin: Margin, real: MeasuredSet, generated: MeasuredSet, design: Design
 ) -> Comparison:
     paired = design is Design.PAIRED
-    sample = (_paired if paired else _unpaired)(field, cohort, real, generated)
-    patients = min(len(sample.real), len(sample.generated))
+    mine, theirs = (_paired if paired else _unpaired)(field, cohort, real, generated)
     test = agreement = None
-    if patients >= 2:
-        test = (tost_paired if paired else tost_welch)(sample.real, sample.generated, margin)
-        agreement = bland_altman(sample.real, sample.generated) if paired else None
-    reason = f"{len(sample.real)} real and {len(sample.generated)} generated patients; it takes 2 of each"
+    if min(len(mine.means), len(theirs.means)) >= 2:
+        test = (tost_paired if paired else tost_welch)(mine.means, theirs.means, margin)
+        agreement = bland_altman(mine.means, theirs.means) if paired else None
+    reason = f"{len(mine.means)} real and {len(theirs.means)} generated patients; it takes 2 of each"
     return Comparison(
         biomarker=field,
         cohort=cohort,
         margin=margin,
-        real=sample.real,
-        generated=sample.generated,
-        frames=sample.frames,
-        frames_without_value=sample.without,
+        real=mine.means,
+        generated=theirs.means,
+        frames=(mine.frames, theirs.frames),
+        frames_without_value=(mine.without, theirs.without),
         test=test,
         reason="" if test else reason,
-        effect=_effect(sample) if test else None,
+        effect=_effect(mine.means, theirs.means) if test else None,
         agreement=agreement,
-        icc=_icc(sample) if agreement else None,
-        needed=_needed(test, sample) if test else None,
+        icc=_icc(mine.means, theirs.means) if agreement else None,
+        needed=_needed(test, mine.means, theirs.means) if test else None,
     )
 
 
 def _unpaired(field: str, cohort: Cohort, real: MeasuredSet, generated: MeasuredSet) -> _Sample:
-    sides = [_of_cohort(one, cohort) for one in (real, generated)]
-    kept = [[(name, row.values[field]) for name, row in side if field in row.values] for side in sides]
-    means = [tuple(cluster_means([v for _, v in side], [n for n, _ in side]).values()) for side in kept]
-    counts = [(len(some), len(side) - len(some)) for some, side in zip(kept, sides, strict=True)]
-    return _Sample(*means, (counts[0][0], counts[1][0]), (counts[0][1], counts[1][1]))
+    mine, theirs = (
+        [(name, row.values.get(field)) for name, row in _of_cohort(one, cohort)] for one in (real, generated)
+    )
+    return _Sample(_side(mine), _side(theirs))
 
 
 def _paired(field: str, cohort: Cohort, real: MeasuredSet, generated: MeasuredSet) -> _Sample:
     """Patient means over whole pairs: a pair in which either frame lacks the value is left out."""
-    mine = _of_cohort(real, cohort)
-    theirs = [row for row in generated.rows if row.cohort == cohort]
-    pairs = [
-        (name, row.values[field], other.values[field])
-        for (name, row), other in zip(mine, theirs, strict=True)
-        if field in row.values and field in other.values
-    ]
-    names = [name for name, *_ in pairs]
-    means = [tuple(cluster_means([pair[side] for pair in pairs], names).values()) for side in (1, 2)]
-    missing = len(mine) - len(pairs)
-    return _Sample(*means, (len(pairs), len(pairs)), (missing, missing))
+    mine, theirs = [], []
+    others = [row for row in generated.rows if row.cohort == cohort]
+    for (name, row), other in zip(_of_cohort(real, cohort), others, strict=True):
+        whole = field in row.values and field in other.values
+        mine.append((name, row.values[field] if whole else None))
+        theirs.append((name, other.values[field] if whole else None))
+    return _Sample(_side(mine), _side(theirs))
+
+
+def _side(values: list[tuple[str, float | None]]) -> _Side:
+    known = [(name, value) for name, value in values if value is not None]
+    means = cluster_means([value for _, value in known], [name for name, _ in known])
+    return _Side(tuple(means.values()), len(known), len(values) - len(known))
 
 
 def _of_cohort(one: MeasuredSet, cohort: Cohort) -> list[tuple[str, Row]]:
@@ -202,25 +208,25 @@ def _of_cohort(one: MeasuredSet, cohort: Cohort) -> list[tuple[str, Row]]:
     ]
 
 
-def _effect(sample: _Sample) -> EffectSize | None:
+def _effect(real: Means, generated: Means) -> EffectSize | None:
     try:
-        return hedges_g(sample.real, sample.generated)
+        return hedges_g(real, generated)
     except DataError:  # neither side varies: no spread scales the difference
         return None
 
 
-def _icc(sample: _Sample) -> ICC | None:
+def _icc(real: Means, generated: Means) -> ICC | None:
     try:
-        return icc_agreement(np.array([sample.real, sample.generated]).T)
+        return icc_agreement(np.array([real, generated]).T)
     except DataError:  # all values are equal
         return None
 
 
-def _needed(test: EquivalenceTest, sample: _Sample) -> int | None:
+def _needed(test: EquivalenceTest, real: Means, generated: Means) -> int | None:
     try:
         if test.design is Design.PAIRED:
             return patients_paired(test.standard_error * math.sqrt(test.n_a), test.margin.value)
-        sds = stdev(sample.real), stdev(sample.generated)
+        sds = stdev(real), stdev(generated)
         return patients_welch(sds, test.margin.value)
     except DataError:  # no spread, or more patients than anyone has
         return None

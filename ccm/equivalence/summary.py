@@ -14,7 +14,7 @@ from ..statistics.equivalence import Design
 from .compare import Comparison, EquivalenceReport
 from .margins import SHORT
 
-_CSV = (
+_CSV: tuple[str, ...] = (
     "biomarker", "unit", "cohort", "design", "real_patients", "generated_patients", "real_mean",
     "generated_mean", "difference", "low_90", "high_90", "margin", "margin_source", "p_value", "shown",
     "hedges_g", "patients_needed", "reason",

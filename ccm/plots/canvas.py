@@ -93,7 +93,8 @@ class Canvas:
 
         levels = np.round(np.clip(frame, 0.0, 1.0) * 255.0).astype(np.uint8)
         scaled = Image.fromarray(levels).resize((side * OVERSAMPLED, side * OVERSAMPLED))
-        self._image.paste(scaled.convert("RGB"), tuple(round(v) for v in _scaled([at])[0]))
+        x, y = _scaled([at])[0]
+        self._image.paste(scaled.convert("RGB"), (round(x), round(y)))
 
     def array(self) -> np.ndarray:
         """The finished figure, float32 [height,width,3] in 0..1."""

@@ -49,8 +49,9 @@ def small_sample_factor(df: int) -> float:
 
 def _noncentrality(t: float, df: int, share: float) -> float:
     """The noncentrality under which this share of the distribution lies below t."""
-    from scipy.optimize import brentq
+    from scipy.optimize import root_scalar
     from scipy.stats import nct
 
     reach = 10.0 + abs(t)
-    return float(brentq(lambda centre: nct.cdf(t, df, centre) - share, t - reach, t + reach))
+    found = root_scalar(lambda centre: nct.cdf(t, df, centre) - share, bracket=(t - reach, t + reach))
+    return float(found.root)
