@@ -88,7 +88,8 @@ def _diffusion_model(state: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
 
 def _place(target: Any, shapes: dict[str, tuple[int, ...]]) -> Place | None:
     """Translate an entry of the host's map: a key, or a key with a slice of its rows and a reordering of them."""
-    key, offset, reorder = (*target, None, None)[:3] if isinstance(target, tuple) else (target, None, None)
+    key, *how = target if isinstance(target, tuple) else (target,)
+    offset, reorder = (*how, None, None)[:2]
     module = key.removeprefix(PREFIX).removesuffix(WEIGHT)
     if not key.endswith(WEIGHT) or module not in shapes or (offset and offset[0] != 0):
         return None

@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 TILE, GAP, LINE, MARGIN = 224, 6, 18, 12
 HEADINGS = ("mask", "real frame", "generated", "traced in the generated")
@@ -43,7 +47,7 @@ def draw_sheet(title: str, rows: Sequence[Row]) -> bytes:
     return file.getvalue()
 
 
-def _tile(picture: np.ndarray) -> object:
+def _tile(picture: np.ndarray) -> Picture:
     from PIL import Image, ImageOps
 
     values = np.round(255 * np.clip(picture, 0, 1)).astype(np.uint8)
