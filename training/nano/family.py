@@ -53,7 +53,7 @@ class Recipe:
     base_steps: int = 2400  # at 192 x 192 pixels
     base_steps_full: int = 150  # at 384 x 384 pixels
     segmentation_steps: int = 4000
-    segmentation_steps_tangled: int = 1200
+    segmentation_steps_tangled: int = 1900
     seed: int = 1
 
 
