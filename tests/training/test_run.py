@@ -93,7 +93,7 @@ def test_validation_sees_the_averaged_adapter(tmp_path):
 
 
 def test_tensorboard_gets_every_step(tmp_path):
-    pytest.importorskip("tensorboard")
+    pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = {"folder": str(tmp_path / "run"), "device": "cpu", "tensorboard": True}
