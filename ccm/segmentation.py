@@ -25,6 +25,7 @@ from .quality import FrameQuality, assess_quality
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "ccm_nano_segmentation.safetensors"
 FIELDS = (2, 4, 10, 16, 20)  # of eight channels each
 THRESHOLD = 0.5
+SPECK_PX = 12  # 12.5 um across the bounding box
 LARGEST_PX = 4096  # a mosaic of about 100 fields; resampling to more would only exhaust the memory
 STRIDE = 32  # frames are padded to a multiple of this
 
@@ -122,7 +123,8 @@ class Segmenter:
 
     def _probability(self, grey: Tensor) -> np.ndarray:
         padded, inside = _padded(normalise(grey))
-        return torch.sigmoid(self.net(padded))[:, inside[0], inside[1]].numpy()
+        found = torch.sigmoid(self.net(padded))[0, inside[0], inside[1]].numpy()
+        return _without_specks(found)[None]
 
     @torch.inference_mode()
     def features(self, grey: np.ndarray) -> np.ndarray:
@@ -135,6 +137,17 @@ class Segmenter:
     def _features(self, grey: Tensor) -> np.ndarray:
         maps = [m.reshape(-1, ORDER, *m.shape[2:]) for m in self.net.encode(_padded(normalise(grey))[0])]
         return torch.cat([s for m in maps for s in (m.mean((1, 2, 3)), m.std((1, 2, 3)))]).numpy()
+
+
+def _without_specks(probability: np.ndarray) -> np.ndarray:
+    """Lower to the threshold what stands above it, alone, over less than SPECK_PX: it comes and goes with the noise."""
+    import cv2
+
+    above = (probability > THRESHOLD).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+    speck = np.hypot(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]) < SPECK_PX
+    speck[0] = False  # what is not above
+    return np.where(speck[labels], np.minimum(probability, THRESHOLD), probability)
 
 
 def _padded(x: Tensor) -> tuple[Tensor, tuple[slice, slice]]:
