@@ -65,9 +65,9 @@ class Loop:
 
     def advance(self) -> Step:
         """Do one optimizer step. Raises TrainingError if the loss or the gradient is not finite."""
-        return self.update(self.gradients())
+        return self._update(self._gradients())
 
-    def gradients(self) -> Tensor:
+    def _gradients(self) -> Tensor:
         """Compute this process's share of the gradients of the next step; return its share of the loss.
 
         Out of memory, the micro-batch is halved and all of it computed again: a gradient may have been added
@@ -84,7 +84,7 @@ class Loop:
                 problem = str(error)
             self._halve(problem)  # out here, where the error no longer holds the tensors of the step
 
-    def update(self, loss: Tensor) -> Step:
+    def _update(self, loss: Tensor) -> Step:
         """Add up loss and gradients of all processes, and change the parameters."""
         config = self.config.optimizer
         self.processes.add_up([loss, *(_gradient(p) for p in self.parameters.values())])

@@ -1,4 +1,4 @@
-"""How much memory a training step needs, measured on small micro-batches before the run.
+"""How much memory a training needs, measured on its first steps before the run.
 
 The peak is, on the CPU, that of the bytes of all live tensors, each storage counted once; on a GPU that of
 `torch.cuda.max_memory_allocated`. What libraries allocate inside one operation is not in the former.
@@ -87,6 +87,9 @@ class _LiveBytes(TorchDispatchMode):
         self._bytes -= size
 
 
+STEPS, MICRO_BATCHES = 3, 2  # of a prediction
+
+
 @dataclass(frozen=True)
 class Prediction:
     """Bytes: the peak of a whole run, and what is live in it at all times."""
@@ -96,29 +99,23 @@ class Prediction:
 
 
 def predict_peak(problem: Problem, config: TrainConfig, processes: Processes) -> Prediction:
-    """Predict the peak of live memory of a run; the adapter is trained a few steps by it.
+    """Predict the peak of live memory of a run from a few of its steps; they train the adapter.
 
-    Strategy: activations grow in proportion to the micro-batch, so two small ones tell the slope. The update
-    of the optimizer does not depend on it, and counts where it needs more.
+    The first step makes the moments of the optimizer. Two steps are measured, since samples without mask or of
+    other prompt lengths are computed apart; two micro-batches of each show what accumulation adds.
     """
-    batch = config.optimizer.batch
-    first, update, resident = _step(problem, config, processes, 1)
-    if batch == 1:
-        return Prediction(max(first, update), resident)
-    second, update, resident = _step(problem, config, processes, 2)
-    return Prediction(max(first + (batch - 1) * (second - first), update), resident)
-
-
-def _step(problem: Problem, config: TrainConfig, processes: Processes, batch: int) -> tuple[int, int, int]:
-    """Peaks of the gradients and of the update in a second step, and what is live between steps."""
-    accumulation = min(2, config.optimizer.accumulation)
-    probe = replace(config.optimizer, batch=batch, accumulation=accumulation)
-    loop = Loop(problem, replace(config, optimizer=probe), processes)
+    accumulation = min(MICRO_BATCHES, config.optimizer.accumulation)
+    probe = replace(config, optimizer=replace(config.optimizer, accumulation=accumulation))
+    loop = Loop(problem, probe, processes)
     loop.advance()
     with peak_memory(processes.device) as resident:
         pass
-    with peak_memory(processes.device) as gradients:
-        loss = loop.gradients()
-    with peak_memory(processes.device) as update:
-        loop.update(loss)
-    return gradients.peak, update.peak, resident.peak
+    with peak_memory(processes.device) as meter:
+        for _ in range(STEPS - 1):
+            loop.advance()
+    return Prediction(meter.peak, resident.peak)
+
+
+def probed(config: TrainConfig) -> int:
+    """How many samples `predict_peak` computes with."""
+    return STEPS * config.optimizer.batch * min(MICRO_BATCHES, config.optimizer.accumulation)

@@ -21,7 +21,7 @@ from .data.split import Splits
 from .export import describe_data, describe_run, export
 from .folder import RunFolder
 from .loop import Loop
-from .memory import predict_peak
+from .memory import predict_peak, probed
 from .prepare import Prepared
 from .processes import Processes, join
 from .report import write_report
@@ -31,7 +31,6 @@ from .task import Task, adapted
 log = logging.getLogger(__name__)
 
 LAST, BEST = "adapter.safetensors", "adapter_best.safetensors"
-PROBED = 8  # samples that a dry run computes with, at most
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def dry_run(config: TrainConfig, *, allow_image_split: bool = False) -> str:
     processes = join(config.run.device)
     with tempfile.TemporaryDirectory() as cache:
         setup = set_up(config, processes, allow_image_split, Path(cache))
-        setup.prepared.fill(setup.sampler.sample(k) for k in range(PROBED))
+        setup.prepared.fill(setup.sampler.sample(k) for k in range(probed(config)))
         with adapted(setup.base, setup.prepared, setup.sampler, config, processes.device) as task:
             return _plan(setup, task)
 

@@ -34,7 +34,7 @@ def test_what_is_live_before_counts():
 
 
 @pytest.mark.parametrize("batch", [1, 2, 32])
-def test_a_prediction_from_small_micro_batches_is_what_the_run_needs(batch):
+def test_a_prediction_is_what_the_run_needs(batch):
     config = small_config(optimizer={"batch": batch, "accumulation": 2, "ema_decay": 0.9})
     predicted = predict_peak(SmallProblem(width=512), config, CPU)
     gc.collect()

@@ -94,12 +94,12 @@ def test_a_dry_run_predicts_the_peak_of_a_real_run(host, phantoms, tmp_path, bat
     trainer, memory, task = module("trainer"), module("memory"), module("task")
     loop, processes = module("loop"), module("processes").join("cpu")
     setup = trainer.set_up(config, processes, False, tmp_path / "cache")
-    setup.prepared.fill(setup.sampler.sample(k) for k in range(3 * batch))
+    setup.prepared.fill(setup.sampler.sample(k) for k in range(8 * batch))
     with task.adapted(setup.base, setup.prepared, setup.sampler, config, processes.device) as problem:
         predicted = memory.predict_peak(problem, config, processes)
         real = loop.Loop(problem, config, processes)
         with memory.peak_memory(processes.device) as meter:
-            for _ in range(3):
+            for _ in range(8):
                 real.advance()
     assert predicted.peak == pytest.approx(meter.peak, rel=0.15)
 
