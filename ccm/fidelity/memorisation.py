@@ -112,16 +112,12 @@ def memorisation(
 def neighbours(frames: np.ndarray, turned: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Nearest training frame, its distance (DCR) and the NNDR of each frame; [N,d], K x [M,d] -> three [N].
 
-    Distances are Euclidean between features scaled to unit variance over the training frames (features that
-    never vary there are left out); the nearest orientation of a training frame counts, M >= 2. Two equally near
-    training frames give 1, also where both are at distance 0 (a training set with duplicates).
+    The nearest orientation of a training frame counts, M >= 2. Two equally near training frames give 1, also
+    where both are at distance 0 (a training set with duplicates).
     """
     from scipy.spatial.distance import cdist
 
-    spread = turned[0].std(axis=0)
-    scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0.0)
-    scaled = [training * scale for training in turned]
-    distances = np.minimum.reduce([cdist(frames * scale, training) for training in scaled])
+    distances = np.minimum.reduce([cdist(frames, training) for training in turned])
     order = np.argpartition(distances, 1, axis=1)[:, :2]
     first, second = np.take_along_axis(distances, order, axis=1).T
     nndr = np.divide(first, second, out=np.ones_like(first), where=second > 0)
