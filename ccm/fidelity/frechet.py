@@ -11,6 +11,8 @@ from .two_sample import frames_by_subject
 
 # A Cholesky factor whose pivots span more than this is too near singular to be trusted to 1e-6.
 SMALLEST_PIVOT = 1e-5
+# Eigenvalues carry an error of 1e-16 of the largest: above this share their roots are right to 1e-8.
+SMALLEST_SQUARE = 1e-8
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,9 @@ def frechet_terms(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     offset = a.mean(axis=0) - b.mean(axis=0)
     root_a, root_b = _root(a), _root(b)
     if min(len(a), len(b)) >= a.shape[1]:
-        root_a, root_b = _square(root_a), _square(root_b)
-    overlap = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
+        overlap = _overlap(_square(root_a) @ _square(root_b).T)
+    else:
+        overlap = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
     return float(offset @ offset), float(np.vdot(root_a, root_a) + np.vdot(root_b, root_b) - 2.0 * overlap)
 
 
@@ -131,6 +134,14 @@ def _square(root: np.ndarray) -> np.ndarray:
     except np.linalg.LinAlgError:  # singular: a duplicate or a dead feature
         pass
     return np.asarray(np.linalg.qr(root, mode="r"))
+
+
+def _overlap(product: np.ndarray) -> float:
+    """Sum of the singular values of [d,d]: from its Gram matrix where well conditioned, which is twice as fast."""
+    squares = np.linalg.eigvalsh(product @ product.T)
+    if squares[0] > SMALLEST_SQUARE * squares[-1]:
+        return float(np.sqrt(squares).sum())
+    return float(np.linalg.svd(product, compute_uv=False).sum())
 
 
 def _halves(subjects: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
