@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
             signal.signal(getattr(signal, name), _leave)
     try:
         return _run(options.command, options, arguments)
-    except CCMError as error:
+    except (CCMError, OSError) as error:
         print(f"\nError: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

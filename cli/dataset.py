@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from .command import Command
+from .writable import check_file, check_folder
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -39,6 +40,8 @@ def _check(options: Namespace) -> int:
     from .dataset_picture import draw_report
     from .dataset_text import describe
 
+    if options.out:
+        check_file(options.out, fix="choose another file with --out")
     config = DataConfig(path=str(options.path), layout=options.layout, um_per_px=options.um_per_px)
     gathered = gather(config, options.seed, options.allow_image_split)
     print(describe(gathered))
@@ -51,6 +54,7 @@ def _check(options: Namespace) -> int:
 def _phantoms(options: Namespace) -> int:
     from ..training.data.phantoms import PhantomRequest, write_phantoms
 
+    check_folder(options.out, fix="choose another folder")
     request = PhantomRequest(options.patients, options.frames, options.seed, options.size)
     table = write_phantoms(request, options.out)
     print(f"{table}: {options.patients * options.frames} synthetic frames, not for clinical use.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..host import locate, server
 from ..host.paths import OUTPUT
 from .command import Command
+from .writable import check_folder
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -25,6 +26,7 @@ def run(options: Namespace) -> int:
 
     graph = demo_graph.prepare(options.frame, options.um_per_px, options.seed)
     folder = options.output or OUTPUT / "demo" / (options.frame.stem if options.frame else "")
+    check_folder(folder, fix="choose another folder with --output")
     print("Starting ComfyUI ...", flush=True)
     with server.running(locate.ready(Path(sys.executable))) as comfy, Client(comfy.address) as client:
         demo_graph.upload(client, graph, options.frame, options.seed)

@@ -60,7 +60,9 @@ def measure(options: Namespace) -> int:
     from ..ccm.measuring import COLUMNS, list_tasks
     from ..ccm.row_table import RowTable
     from .measure_worker import Pool
+    from .writable import check_file
 
+    check_file(options.out, fix="choose another file with --out")
     tasks = list_tasks(options.paths, options.masks, options.um_per_px)
     table = RowTable(options.out, COLUMNS, "frame")
     rows = reusable(table.rows(), tasks, load_network(options))

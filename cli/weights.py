@@ -14,6 +14,7 @@ from ..host import locate
 from ..host.paths import ROOT
 from ..training.nano import STAGES
 from .command import Command
+from .writable import check_folder
 
 FOLDER = ROOT / "weights"
 
@@ -37,6 +38,8 @@ def run(options: Namespace) -> int:
 
 def train_family(options: Namespace) -> int:
     """Train all stages that have not been trained yet, or one of them."""
+    check_folder(options.work, fix="choose another folder with --work")
+    check_folder(options.out, fix="choose another folder with --out")
     os.environ["COMFYUI_PATH"] = str(locate.ready(Path(sys.executable)))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     from ..training import nano
