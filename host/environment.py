@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import re
@@ -19,6 +20,13 @@ from .pip import pip
 INSIDE = "CCM_INSIDE"  # set for the command that runs again inside the interpreter
 LEFT_OUT = {"torchaudio"}  # ComfyUI starts without it; only audio nodes would need it
 ADDED = ["requests"]  # imported by ComfyUI, missing from its list
+MODULES = ("torch", "numpy", "scipy", "cv2", "skimage", "peft", "safetensors", "PIL", "aiohttp", "tqdm")
+TOOL_MODULES = ("pytest", "hypothesis")
+PROBE = (
+    "import importlib.util, json, sys;"
+    "print(json.dumps([name for name in sys.argv[1:] if importlib.util.find_spec(name) is None]))"
+)
+PROBE_SECONDS = 60
 
 
 def prepare(*, tools: bool) -> Path:
@@ -27,7 +35,7 @@ def prepare(*, tools: bool) -> Path:
     Nothing is done a second time: a stamp holds the hash of everything that was asked for.
     """
     if named := os.environ.get("CCM_PYTHON"):
-        return _named(named)
+        return _named(named, MODULES + TOOL_MODULES * tools)
     create()
     python = interpreter(VENV)
     comfy = locate.ready(python)
@@ -117,11 +125,27 @@ def check_disk(folder: Path, size: float) -> None:
         )
 
 
-def _named(path: str) -> Path:
+def _named(path: str, modules: tuple[str, ...]) -> Path:
+    """Return the interpreter that CCM_PYTHON names; raises HostError where it lacks one of the modules."""
     found = shutil.which(path)
     if found is None:
         raise HostError(f"CCM_PYTHON is {path}, which is no program", fix="name a Python or unset it")
-    return Path(os.path.abspath(found))
+    python = Path(os.path.abspath(found))
+    if os.environ.get(INSIDE) != str(python) and (lacking := _lacking(python, modules)):
+        raise HostError(
+            f"CCM_PYTHON is {path}, which lacks {', '.join(lacking)}",
+            fix="install ComfyUI's requirements.txt and the pack's there, or unset CCM_PYTHON",
+        )
+    return python
+
+
+def _lacking(python: Path, modules: tuple[str, ...]) -> list[str]:
+    """Return which of the modules an interpreter cannot import; raises HostError where it is no Python."""
+    pipes = {"stdin": subprocess.DEVNULL, "capture_output": True, "timeout": PROBE_SECONDS}
+    try:
+        return json.loads(subprocess.run([str(python), "-c", PROBE, *modules], **pipes).stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise HostError(f"CCM_PYTHON is {python}, which is no Python", fix="name one or unset it") from error
 
 
 def _lines(file: Path) -> list[str]:
