@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from . import option_types
 from .command import Command
 from .writable import check_file, check_folder
 
@@ -18,7 +19,9 @@ def arguments(parser: ArgumentParser) -> None:
     )
     check.add_argument("--um-per-px", type=float, help="pixel size, where the data set does not say")
     check.add_argument("--out", type=Path, help="PNG file for the report as a picture")
-    check.add_argument("--seed", type=int, default=0, help="of the split by patient (default: 0)")
+    check.add_argument(
+        "--seed", type=option_types.seed, default=0, help="of the split by patient (default: 0)"
+    )
     check.add_argument(
         "--allow-image-split", action="store_true", help="accept frames whose patient is unknown"
     )
@@ -26,7 +29,7 @@ def arguments(parser: ArgumentParser) -> None:
     phantoms.add_argument("out", type=Path, help="folder to write into")
     phantoms.add_argument("--patients", type=int, default=30, help="default: 30")
     phantoms.add_argument("--frames", type=int, default=4, help="of each patient (default: 4)")
-    phantoms.add_argument("--seed", type=int, default=0, help="default: 0")
+    phantoms.add_argument("--seed", type=option_types.seed, default=0, help="default: 0")
     phantoms.add_argument("--size", type=int, default=384, help="pixels of a side (default: 384)")
 
 

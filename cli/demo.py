@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..host import locate, server
 from ..host.paths import OUTPUT
+from . import option_types
 from .command import Command
 from .writable import check_folder
 
@@ -15,7 +16,9 @@ from .writable import check_folder
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--frame", type=Path, help="a real frame to start from, instead of generated masks")
     parser.add_argument("--um-per-px", type=float, help="its pixel size (default: 400 um over its width)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other nerves (default: 0)")
+    parser.add_argument(
+        "--seed", type=option_types.seed, default=0, help="another seed gives other nerves (default: 0)"
+    )
     parser.add_argument("--output", type=Path, help="folder for the results (default: output/demo)")
 
 

@@ -14,6 +14,7 @@ from ..ccm.cohorts import Cohort
 from ..ccm.frames.reading import frame_size
 from ..ccm.images import FIELD_UM, check_um_per_px
 from ..host.paths import ROOT
+from .option_types import SEEDS
 
 API = ROOT / "workflows" / "api"
 REFERENCE_FRAMES = 24
@@ -28,7 +29,7 @@ def prepare(frame: Path | None, um_per_px: float | None, seed: int) -> Graph:
     graph: Graph = json.loads((API / ("demo.json" if frame is None else "frame.json")).read_text("utf-8"))
     for node in graph.values():
         if "seed" in node["inputs"]:
-            node["inputs"]["seed"] += seed
+            node["inputs"]["seed"] = (node["inputs"]["seed"] + seed) % SEEDS
     if frame is not None:
         size = check_um_per_px(FIELD_UM / frame_size(frame)[0] if um_per_px is None else um_per_px)
         for title in (REAL_SEGMENT, REAL_MEASURE):

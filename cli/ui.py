@@ -7,13 +7,16 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ..host import locate, server
+from . import option_types
 from .command import Command
 
 PORT = 8188
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--port", type=int, default=PORT, help=f"port on 127.0.0.1 (default: {PORT})")
+    parser.add_argument(
+        "--port", type=option_types.port, default=PORT, help=f"port on 127.0.0.1 (default: {PORT})"
+    )
 
 
 def run(options: Namespace) -> int:
