@@ -50,8 +50,13 @@ def train_family(options: Namespace) -> int:
 
 
 def list_files(options: Namespace) -> int:
+    files = sorted(options.folder.glob("*.safetensors"))
+    if not files:
+        raise WeightsError(
+            f"There are no .safetensors files in {options.folder}", fix="name another folder with --folder"
+        )
     total = 0
-    for file in sorted(options.folder.glob("*.safetensors")):
+    for file in files:
         parameters = count_parameters(file)
         total += file.stat().st_size
         print(f"{file.name:40} {file.stat().st_size / 1e6:8.2f} MB {parameters:12,} parameters")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ccm_pack.ccm.errors import WeightsError
+from ccm_pack.cli import main
 from ccm_pack.cli.weights import count_parameters
 from safetensors.numpy import save_file
 
@@ -24,3 +25,10 @@ def test_a_file_that_is_cut_short_is_damaged(tmp_path: Path, kept: int) -> None:
     file.write_bytes(file.read_bytes()[:kept])
     with pytest.raises(WeightsError, match="damaged"):
         count_parameters(file)
+
+
+def test_a_folder_without_weights_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        assert main(["weights", "--folder", str(folder)]) == 1
+        told = capsys.readouterr()
+        assert told.out == "" and f"There are no .safetensors files in {folder}. Fix:" in told.err
