@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
             for tool in public_tools.NAMES:
                 print(f"Running {tool} on {len(files)} files", flush=True)
                 figures |= summary(tool, frames, files, public_tools.measure(python, tool, files))
-                figures[f"post_speedup_{tool}"] = figures[f"{tool}_post_ms"] / figures["ours_post_ms"]
+                figures[f"post_speedup_{tool}"] = ratio(figures[f"{tool}_post_ms"], figures["ours_post_ms"])
     figures["load"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     print(table(figures))
     print(json.dumps({key: rounded(value) for key, value in figures.items()}))
@@ -185,6 +185,10 @@ def stability(name: str, pairs: Sequence[tuple[Measurement, Measurement]]) -> di
 
 def median(values: Sequence[float]) -> float | None:
     return float(np.median(values)) if values else None
+
+
+def ratio(theirs: float | None, ours: float | None) -> float | None:
+    return theirs / ours if theirs and ours else None
 
 
 def rounded(value: float | None) -> float | None:

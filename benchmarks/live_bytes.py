@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -18,9 +19,10 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler tells of every stage it enters
-    with torch.autograd.profiler.profile(profile_memory=True) as recorded:
+    profiler: Any = torch.autograd.profiler.profile(profile_memory=True)
+    with profiler:
         work()
-    events = [e for e in recorded.kineto_results.events() if e.name() == "[memory]"]  # pyright: ignore
+    events = [e for e in profiler.kineto_results.events() if e.name() == "[memory]"]
     alive = most = 0
     for event in sorted(events, key=lambda e: e.start_ns()):
         alive += event.nbytes()

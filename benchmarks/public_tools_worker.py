@@ -48,7 +48,7 @@ class Aiccm:
 
     def __init__(self) -> None:
         self.tool = importlib.import_module("aiccm")
-        self.processor = importlib.import_module("aiccm.metrics.processor")
+        self.processor: Any = importlib.import_module("aiccm.metrics.processor")
 
     def segment(self, grey: np.ndarray) -> np.ndarray:
         return self.tool.get_binary(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))

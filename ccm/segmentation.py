@@ -144,10 +144,10 @@ def _without_specks(probability: np.ndarray) -> np.ndarray:
     import cv2
 
     above = (probability > THRESHOLD).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+    _, found, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
     speck = np.hypot(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]) < SPECK_PX
     speck[0] = False  # what is not above
-    return np.where(speck[labels], np.minimum(probability, THRESHOLD), probability)
+    return np.where(speck[np.asarray(found, dtype=np.intp)], np.minimum(probability, THRESHOLD), probability)
 
 
 def _padded(x: Tensor) -> tuple[Tensor, tuple[slice, slice]]:

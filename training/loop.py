@@ -30,7 +30,10 @@ log = logging.getLogger(__name__)
 class Problem(Protocol):
     """What is trained."""
 
-    parameters: Mapping[str, nn.Parameter]  # fp32, in an order that does not change
+    @property
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """What is trained, by name: fp32, in an order that does not change."""
+        ...
 
     def losses(self, positions: range) -> Tensor:
         """The loss of each sample [B], fp32 and differentiable."""

@@ -69,5 +69,5 @@ def join(device: str) -> Processes:
         return Processes(torch.device(chosen))
     from accelerate import PartialState
 
-    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+    state: Any = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
     return Processes(torch.device(state.device), state.process_index, state.num_processes)

@@ -75,6 +75,9 @@ def _lay_out(paths: PixelPaths, strands: list[Strand]) -> tuple[np.ndarray, np.n
     def walk(path: int, back: bool) -> None:
         runs.append((last[path], first[path]) if back else (first[path], last[path]))
 
+    def stay(at: int) -> None:
+        runs.append((junction + at, junction + at))
+
     for number, strand in enumerate(strands):
         for place, (path, back) in enumerate(strand.steps):
             if place == 0 or strand.joints[place - 1] is None:
@@ -83,10 +86,10 @@ def _lay_out(paths: PixelPaths, strands: list[Strand]) -> tuple[np.ndarray, np.n
             walk(path, back)
             joint = strand.joints[place] if place < len(strand.joints) else None
             if joint is not None:
-                runs.append((junction + joint.junctions[0],) * 2)
+                stay(joint.junctions[0])
                 for link, at in zip(joint.links, joint.junctions[1:], strict=True):
                     walk(*link)
-                    runs.append((junction + at,) * 2)
+                    stay(at)
     order, ends = _number(np.array(runs))
     return order, np.append(0, ends)[[*pieces, -1]], np.array(owners, dtype=int)
 

@@ -126,9 +126,8 @@ def _load_text_encoder(files: list[Path], facts: Family) -> Any:
     if len(files) == 1 and _has_words(files[0]):
         from ...nodes.nano_clip import load_nano_clip
 
-        return load_nano_clip(
-            *comfy.utils.load_torch_file(str(files[0]), safe_load=True, return_metadata=True)
-        )
+        content: Any = comfy.utils.load_torch_file(str(files[0]), safe_load=True, return_metadata=True)
+        return load_nano_clip(*content)
     kind = getattr(comfy.sd.CLIPType, facts.clip_type)
     return comfy.sd.load_clip([str(file) for file in files], clip_type=kind)
 

@@ -150,6 +150,11 @@ def row_norm(module: Any, adapter: str) -> Tensor:
     return squares.clamp_min_(0).sqrt_().clamp_min_(NORM_FLOOR)
 
 
+def _size(module: Any) -> tuple[int, int]:
+    """Rows and columns of the base layer's matrix, whatever shape its weight is stored in."""
+    return module.out_features, module.in_features
+
+
 class Fp32Linear(Linear):
     """PEFT's layer, with adapters in fp32 on a base of any dtype."""
 
@@ -183,7 +188,7 @@ class FactoredLinear(Fp32Linear):
 
     @property
     def magnitude_shape(self) -> tuple[int, ...]:
-        return (self.out_features,)
+        return (_size(self)[0],)
 
     def base_product(self, rows: Tensor) -> Tensor:
         """W0 rows^T: [k,n] -> [out,k]."""
@@ -192,13 +197,14 @@ class FactoredLinear(Fp32Linear):
     @torch.no_grad()
     def base_squares(self) -> Tensor:
         """||W0||^2 [out]; of a quantised weight, from what the layer makes of the rows of the identity."""
-        weight = self.get_base_layer().weight.detach()
+        layer: Any = self.get_base_layer()
+        weight = layer.weight.detach()
         if type(weight) is Tensor and weight.dtype.itemsize > 1:
             return weight.float().square().sum(1)
-        device = weight.device
-        squares = torch.zeros(self.out_features, device=device)
-        for start in range(0, self.in_features, PROBE_ROWS):
-            rows = torch.zeros(min(PROBE_ROWS, self.in_features - start), self.in_features, device=device)
+        device, (n_out, n_in) = weight.device, _size(self)
+        squares = torch.zeros(n_out, device=device)
+        for start in range(0, n_in, PROBE_ROWS):
+            rows = torch.zeros(min(PROBE_ROWS, n_in - start), n_in, device=device)
             rows.diagonal(start).fill_(1)
             squares += self.base_product(rows).square().sum(1)
         return squares
@@ -222,7 +228,7 @@ class FactoredConv2d(Fp32Conv2d):
 
     @property
     def magnitude_shape(self) -> tuple[int, ...]:
-        return (1, self.out_features, 1, 1)
+        return (1, _size(self)[0], 1, 1)
 
     def base_product(self, rows: Tensor) -> Tensor:
         """W0 rows^T: [k,n] -> [out,k]."""
@@ -234,7 +240,8 @@ class FactoredConv2d(Fp32Conv2d):
         return self._matrix().square().sum(1)
 
     def _matrix(self) -> Tensor:
-        return self.get_base_layer().weight.detach().float().flatten(1)
+        layer: Any = self.get_base_layer()
+        return layer.weight.detach().float().flatten(1)
 
     @staticmethod
     def tokens(x: Tensor) -> Tensor:
