@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 MARGIN, GAP, TILE, LABEL = 32, 8, 288, 104
 TITLE_SIZE, TEXT_SIZE, LINE = 30, 17, 26
+LETTER = 9  # a little wider than the mean one
 PAPER, INK, FAINT = "white", "#16202a", "#5b6770"
 COLUMNS = ("mask", "frame", "traced nerves")
 
@@ -44,14 +46,15 @@ def draw_sheet(sheet: Sheet) -> Image:
     pictures_top = MARGIN + TITLE_SIZE + 3 * LINE
     table_top = pictures_top + len(sheet.rows) * (TILE + GAP) + LINE
     footer_top = table_top + (len(sheet.table) + 1) * LINE
-    height = footer_top + len(sheet.footer) * LINE + MARGIN
+    footer = [part for line in sheet.footer for part in wrap(line, (width - 2 * MARGIN) // LETTER)]
+    height = footer_top + len(footer) * LINE + MARGIN
     picture = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(picture)
     _write(pen, MARGIN, MARGIN, sheet.title, size=TITLE_SIZE)
     _write(pen, MARGIN, MARGIN + TITLE_SIZE + LINE // 2, sheet.note, colour=FAINT)
     _place_pictures(picture, pen, sheet.rows, pictures_top)
     _write_table(pen, sheet.table, table_top, width)
-    for number, line in enumerate(sheet.footer):
+    for number, line in enumerate(footer):
         _write(pen, MARGIN, footer_top + number * LINE, line, colour=FAINT)
     return picture
 

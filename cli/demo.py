@@ -37,7 +37,9 @@ def run(options: Namespace) -> int:
         ticker = Ticker(graph)
         outputs = client.run(graph, ticker)
         ticker.done()
-        written = demo_results.write(client, graph, outputs, folder)
+        written = demo_results.write(client, graph, outputs, folder, options.seed)
+    if written.quality:
+        print(f"Your frame:    {written.quality}")
     print(f"Contact sheet: {written.sheet}\nBiomarkers:    {written.csv}, {written.json}")
     print(f"Pictures:      {written.folder}\nSynthetic, not for clinical use.")
     return 0

@@ -1,4 +1,4 @@
-"""The demo's graphs: read from workflows/api, given a seed, a frame and a reference set.
+"""The demo's graphs: read from workflows/api, given a seed, and a frame or a reference set to compare with.
 
 A node is found by its title, for example "Control frame"; see workflows/api/demo.json.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ..batch.client import Client, Graph
 from ..ccm.cohorts import Cohort
@@ -18,7 +19,7 @@ from .option_types import SEEDS
 
 API = ROOT / "workflows" / "api"
 REFERENCE_FRAMES = 24
-REAL_FRAME, REFERENCE, REAL_SEGMENT, REAL_MEASURE = "Real frame", "Reference", "Trace frame", "Measure frame"
+REAL_FRAME, REAL_SEGMENT, REAL_MEASURE = "Real frame", "Trace frame", "Measure frame"
 
 
 def prepare(frame: Path | None, um_per_px: float | None, seed: int) -> Graph:
@@ -38,13 +39,31 @@ def prepare(frame: Path | None, um_per_px: float | None, seed: int) -> Graph:
 
 
 def upload(client: Client, graph: Graph, frame: Path | None, seed: int) -> None:
-    """Put the pictures that the graph starts from onto the server."""
+    """Put the real frame onto the server, or else a reference set, and add the nodes that compare with it."""
     if frame is not None:
         graph[find(graph, REAL_FRAME)]["inputs"]["image"] = client.upload_image(frame)
         return
     with tempfile.TemporaryDirectory() as folder:
         file = write_reference(Path(folder) / "ccm_reference.tiff", seed)
-        graph[find(graph, REFERENCE)]["inputs"]["image"] = client.upload_image(file)
+        graph |= comparison(graph, client.upload_image(file), seed)
+
+
+def comparison(graph: Graph, reference: str, seed: int) -> Graph:
+    """Return the nodes that compare the frames of all cohorts with a reference set on the server."""
+    control, no_dpn, dpn = ([find(graph, f"{cohort.value} frame"), 0] for cohort in Cohort)
+    sides = {"images_a": ["reference", 0], "images_b": ["all", 0]}
+    chosen = {"extractor": "embedded nerve encoder", "seed": seed}
+    return {
+        "without": _node("Control and T1NoDPN", "ImageBatch", {"image1": control, "image2": no_dpn}),
+        "all": _node("All cohorts", "ImageBatch", {"image1": ["without", 0], "image2": dpn}),
+        "reference": _node("Reference", "LoadImage", {"image": reference}),
+        "fidelity": _node("Fidelity", "CCM_Fidelity", sides | chosen),
+        "result": _node("Fidelity JSON", "PreviewAny", {"source": ["fidelity", 1]}),
+    }
+
+
+def _node(title: str, class_type: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    return {"class_type": class_type, "inputs": inputs, "_meta": {"title": title}}
 
 
 def write_reference(file: Path, seed: int, count: int = REFERENCE_FRAMES) -> Path:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NOTE = "synthetic, not for clinical use"
 REAL = "Real"
 KINDS = ("mask", "frame", "overlay")
+LEFT_OUT = {"cnfw_um": None}  # of a mask: it is as wide as it was drawn
+CONNECTION = "A connection is one branch with two branch points, so CNBD can exceed CTBD."
 COLUMNS = {
     "cnfl_mm_per_mm2": ("CNFL mm/mm2", 1),
     "cnfd_per_mm2": ("CNFD /mm2", 1),
@@ -43,32 +45,35 @@ class Group:
 
 @dataclass(frozen=True)
 class Written:
-    """Where everything lies."""
+    """Where everything lies, and whether the real frame is fit to be measured."""
 
     folder: Path
     sheet: Path
     json: Path
     csv: Path
+    quality: str  # what the segmentation says of the real frame; empty without one
 
 
-def write(client: Client, graph: Graph, outputs: Outputs, folder: Path) -> Written:
+def write(client: Client, graph: Graph, outputs: Outputs, folder: Path, seed: int) -> Written:
     """Fetch the results of a run and write them into `folder`, over those of an earlier run."""
     names = [REAL] * has(graph, "Real biomarkers") + [cohort.value for cohort in Cohort]
     groups = [_collect(client, graph, outputs, name) for name in names]
-    fidelity = {}
+    fidelity, quality = {}, ""
     if has(graph, "Fidelity JSON"):
         fidelity = json.loads(outputs.text(find(graph, "Fidelity JSON")))
+    if has(graph, "Real quality"):
+        quality = outputs.text(find(graph, "Real quality")).removeprefix("frame 1: ")
     folder.mkdir(parents=True, exist_ok=True)
     written = Written(
-        folder, folder / "contact_sheet.png", folder / "biomarkers.json", folder / "biomarkers.csv"
+        folder, folder / "contact_sheet.png", folder / "biomarkers.json", folder / "biomarkers.csv", quality
     )
     for name, content in _pictures(groups).items():
         (folder / name).write_bytes(content)
     records = _records(groups)
-    report = {"note": NOTE, "frames": records, "fidelity": fidelity}
+    report = {"note": NOTE, "seed": seed, "quality": quality, "frames": records, "fidelity": fidelity}
     written.json.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     written.csv.write_text(_as_csv(records), "utf-8")
-    draw_sheet(_sheet(groups, fidelity)).save(written.sheet)
+    draw_sheet(_sheet(groups, _footer(fidelity, quality, seed))).save(written.sheet)
     return written
 
 
@@ -118,17 +123,18 @@ def _as_csv(records: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _sheet(groups: list[Group], fidelity: dict[str, Any]) -> Sheet:
+def _sheet(groups: list[Group], footer: list[str]) -> Sheet:
     rows = [Row(group.name, _triples(group)) for group in groups]
     heading = ["mean of frames", *(title for title, _ in COLUMNS.values())]
     table = [heading]
     for group in groups:
-        for name, frames in ((f"{group.name}, traced", group.measured), (f"{group.name}, mask", group.truth)):
+        masks = [frame | LEFT_OUT for frame in group.truth]
+        for name, frames in ((f"{group.name}, traced", group.measured), (f"{group.name}, mask", masks)):
             if frames:
                 table.append([name, *(_mean(frames, key, digits) for key, (_, digits) in COLUMNS.items())])
     real = groups[0].name == REAL
     note = f"All frames but the real one are {NOTE}." if real else f"{NOTE.capitalize()}."
-    return Sheet("ComfyUI-CCM: generated, traced, measured", note, rows, table, _footer(fidelity))
+    return Sheet("ComfyUI-CCM: generated, traced, measured", note, rows, table, footer)
 
 
 def _mean(frames: list[dict[str, Any]], key: str, digits: int) -> str:
@@ -137,9 +143,14 @@ def _mean(frames: list[dict[str, Any]], key: str, digits: int) -> str:
     return "-" if math.isnan(mean) else f"{mean:.{digits}f}"
 
 
-def _footer(fidelity: dict[str, Any]) -> list[str]:
-    if not fidelity:
-        return ["The real frame's tracing is the mask of all three synthetic frames."]
+def _footer(fidelity: dict[str, Any], quality: str, seed: int) -> list[str]:
+    colours = f"Main fibres orange, branches blue, branch points yellow, fragments lilac. Seed {seed}."
+    if quality:
+        return [
+            f"The real frame: {quality}. Its tracing is the mask of all three synthetic frames.",
+            colours,
+            CONNECTION,
+        ]
     mmd, frechet = fidelity["mmd"], fidelity["frechet"]
     found = mmd["statistics"]
     return [
@@ -147,6 +158,8 @@ def _footer(fidelity: dict[str, Any]) -> list[str]:
         f"{1e3 * found['value']:.1f} (permutation p = {found['p_value']:.2g}), "
         f"Frechet distance {frechet['distance']:.3g}.",
         "So few frames show that the measurement works, not how good the generator is.",
+        colours,
+        f"Masks are drawn 3 px wide, so their CNFW is left out. {CONNECTION}",
     ]
 
 

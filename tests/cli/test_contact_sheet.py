@@ -8,10 +8,10 @@ from PIL import Image
 COLOURS = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
 
 
-def make_sheet(rows: int, groups: int) -> Sheet:
+def make_sheet(rows: int, groups: int, footer: str = "footer") -> Sheet:
     pictures = [[Image.new("RGB", (384, 384), colour) for colour in COLOURS] for _ in range(groups)]
     table = [["mean", "CNFL"], *(["x", "1.0"] for _ in range(rows))]
-    return Sheet("Title", "Note.", [Row(f"row {n}", pictures) for n in range(rows)], table, ["footer"])
+    return Sheet("Title", "Note.", [Row(f"row {n}", pictures) for n in range(rows)], table, [footer])
 
 
 def test_every_picture_is_in_its_column_in_every_row() -> None:
@@ -28,3 +28,10 @@ def test_more_rows_make_it_taller_and_more_frames_wider() -> None:
     small, tall, wide = (draw_sheet(make_sheet(*shape)) for shape in ((1, 1), (2, 1), (1, 2)))
     assert tall.height > small.height and tall.width == small.width
     assert wide.width > small.width and wide.height == small.height
+
+
+def test_a_footer_wider_than_the_sheet_goes_on_in_the_next_line() -> None:
+    short, long = (draw_sheet(make_sheet(1, 1, "why not " * times)) for times in (2, 40))
+    assert long.height > short.height and long.width == short.width
+    strip = long.crop((long.width - MARGIN, short.height - 2 * MARGIN, long.width, long.height))
+    assert strip.getcolors() == [(strip.width * strip.height, (255, 255, 255))]

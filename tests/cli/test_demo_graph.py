@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ccm_pack.ccm.cohorts import Cohort
 from ccm_pack.ccm.errors import ImageError, PixelSizeError
 from ccm_pack.cli import demo_graph
 from PIL import Image, ImageSequence
@@ -25,6 +27,29 @@ def test_a_seed_moves_every_seed_of_the_graph() -> None:
     before, after = demo_graph.prepare(None, None, 0), demo_graph.prepare(None, None, 5)
     assert seeds(after) == [seed + 5 for seed in seeds(before)]
     assert len(seeds(before)) >= 6
+
+
+def test_the_graph_for_generated_masks_reads_no_file() -> None:
+    assert not [node for node in demo_graph.prepare(None, None, 0).values() if "Load" in node["class_type"]]
+
+
+def test_the_comparison_takes_the_frames_of_every_cohort() -> None:
+    graph = demo_graph.prepare(None, None, 0)
+    added = demo_graph.comparison(graph, "reference.tiff", seed=5)
+    sources = {
+        link[0] for node in added.values() for link in node["inputs"].values() if isinstance(link, list)
+    }
+    assert sources - set(added) == {demo_graph.find(graph, f"{cohort.value} frame") for cohort in Cohort}
+    assert not set(graph) & set(added)
+    assert added[demo_graph.find(added, "Fidelity")]["inputs"]["seed"] == 5
+
+
+@pytest.mark.parametrize("name", ["demo", "frame"])
+def test_every_sampler_is_set_as_the_help_page_says(name: str) -> None:
+    graph = json.loads((demo_graph.API / f"{name}.json").read_text("utf-8"))
+    used = [node["inputs"] for node in graph.values() if node["class_type"] == "KSampler"]
+    chosen = {(i["sampler_name"], i["scheduler"], i["steps"], i["cfg"]) for i in used}
+    assert chosen == {("dpmpp_2m", "simple", 20, 1.5)}
 
 
 def test_a_frame_is_taken_to_be_400_um_wide(frame: Path) -> None:

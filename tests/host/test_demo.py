@@ -67,8 +67,9 @@ def test_a_frame_becomes_the_mask_of_three_synthetic_frames(comfy: Path, tmp_pat
     frame = tmp_path / "frame.png"
     with Image.open(write_reference(tmp_path / "frames.tiff", seed=3, count=3)) as pages:
         pages.save(frame)
-    demo(tmp_path / "out", "--frame", str(frame))
+    told = demo(tmp_path / "out", "--frame", str(frame))
     report = json.loads((tmp_path / "out" / "biomarkers.json").read_text())
+    assert report["quality"] and f"Your frame:    {report['quality']}\n" in told
     assert [f["synthetic"] for f in report["frames"]] == [False, True, True, True]
     masks = [grey(tmp_path / "out" / f"{name}_1_mask.png") for name in ("Real", *COHORTS)]
     assert all((mask == masks[0]).all() for mask in masks)
