@@ -243,9 +243,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise AdapterError(
-            f"There is no adapter file {path}", fix="put it into models/loras, and choose it again"
-        )
+        raise AdapterError(f"There is no adapter file {path}", fix="check the path")
     if path.stat().st_size == 0:
         raise AdapterError(f"The adapter file {path} is empty", fix=RETRAIN)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +45,8 @@ def list_frames(path: Path, layout: str = AUTO, um_per_px: float | None = None) 
         )
     if not (single or path.is_dir()):
         raise DataError(
-            f"{path} is no folder, picture or table", fix="name a folder of frames or a CSV table"
+            f"{os.path.normpath(path)} is no folder, picture or table",
+            fix="name a folder of frames or a CSV table, or make phantoms: `python . dataset phantoms runs/phantoms`",
         )
     pairs = Pairs(path.parent, ((path, None),), ()) if single else find_pairs(path)
     found = recognise(pairs) if layout == AUTO else find_layout(layout)

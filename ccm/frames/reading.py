@@ -142,4 +142,6 @@ def _dicom(path: Path, *, pixels: bool):
 
 
 def _unreadable(path: Path, error: Exception) -> ImageError:
+    if isinstance(error, FileNotFoundError):
+        return ImageError(f"{path} cannot be opened: there is no such file", fix="check the path")
     return ImageError(f"{path} cannot be opened as a picture ({error})", fix="give a PNG, JPEG or TIFF file")

@@ -28,7 +28,7 @@ def test_results_come_in_the_order_of_the_items(tmp_path: Path, workers: int) ->
 def test_errors_and_arrays_come_back_whole(tmp_path: Path) -> None:
     found = map_processes(read_frame, [*save(tmp_path, [4, 6]), tmp_path / "none.png"], 2)
     assert [next(found).shape, next(found).dtype] == [(5, 4), np.float32]
-    with pytest.raises(ImageError, match=r"none\.png cannot be opened.*Fix: give a PNG"):
+    with pytest.raises(ImageError, match=r"none\.png cannot be opened.*Fix: check the path"):
         next(found)
 
 

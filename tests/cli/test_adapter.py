@@ -10,6 +10,7 @@ import torch
 from ccm_pack.ccm.adapter import AdapterLayer, save_adapter
 from ccm_pack.ccm.adapter.convert import Target
 from ccm_pack.ccm.adapter.dialects import Kind, read_foreign
+from ccm_pack.ccm.errors import AdapterError
 from ccm_pack.cli import COMMANDS
 from ccm_pack.cli.adapter import COMMAND, TARGETS
 from safetensors.torch import save_file
@@ -51,3 +52,8 @@ def test_verify_exits_with_one_for_a_damaged_file(tmp_path: Path, capsys: pytest
 def test_convert_writes_the_file(own: Path, tmp_path: Path):
     assert call("convert", own, tmp_path / "kohya.safetensors", "--to", "kohya") == 0
     assert read_foreign(tmp_path / "kohya.safetensors").kind is Kind.KOHYA
+
+
+def test_a_missing_file_is_a_matter_of_the_path(tmp_path: Path):
+    with pytest.raises(AdapterError, match=r"no adapter file .*none\.safetensors\. Fix: check the path"):
+        call("inspect", tmp_path / "none.safetensors")

@@ -133,5 +133,9 @@ def test_a_path_without_frames_is_named(tmp_path: Path) -> None:
         list_frames(tmp_path)
     with pytest.raises(DataError, match="is no folder, picture or table"):
         list_frames(tmp_path / "nowhere")
+    with pytest.raises(
+        DataError, match=r"^runs.none is no folder.* `python \. dataset phantoms runs/phantoms`"
+    ):
+        list_frames(Path("training/configs/../../runs/none"))
     with pytest.raises(DataError, match="Unknown layout 'quilu'"):
         list_frames(trees.qilu(tmp_path / "q"), "quilu")

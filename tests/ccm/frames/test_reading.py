@@ -85,7 +85,9 @@ def test_a_mask_of_0_and_1_is_as_good_as_one_of_0_and_255(tmp_path: Path) -> Non
 
 
 def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"none\.png cannot be opened"):
+    with pytest.raises(
+        ImageError, match=r"none\.png cannot be opened: there is no such file\. Fix: check the path"
+    ):
         read_frame(tmp_path / "none.png")
     (tmp_path / "empty.png").touch()
     with pytest.raises(ImageError, match=r"empty\.png is empty \(0 bytes\)"):
