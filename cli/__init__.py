@@ -37,10 +37,12 @@ def main(arguments: list[str]) -> int:
     commands = parser.add_subparsers(metavar="command", required=True)
     for command in COMMANDS:
         sub = commands.add_parser(command.name, help=command.help, description=command.help)
-        sub.set_defaults(command=command, environment=command.environment)
+        sub.set_defaults(command=command, environment=command.environment, parser=sub)
         command.arguments(sub)
     own = 1 if arguments and arguments[0] in PASSING_ON else len(arguments)
-    options = parser.parse_args(arguments[:own])
+    options, unknown = parser.parse_known_args(arguments[:own])
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     options.rest = arguments[own:]
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):

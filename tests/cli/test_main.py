@@ -74,3 +74,11 @@ def test_importing_the_command_line_loads_no_package_from_outside() -> None:
         "print([m for m in ('numpy', 'torch', 'aiohttp', 'PIL') if m in sys.modules])"
     )
     assert run(ROOT, "-c", code).stdout.strip().endswith("[]")
+
+
+@pytest.mark.parametrize("arguments", [["demo"], ["dataset", "check", "folder"]])
+def test_a_wrong_option_shows_the_usage_of_its_command(arguments: list[str]) -> None:
+    done = run(ROOT, ".", *arguments, "--wrong")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"usage: python . {arguments[0]} [-h]")
+    assert done.stderr.endswith(f"python . {arguments[0]}: error: unrecognized arguments: --wrong\n")
