@@ -27,6 +27,7 @@ COMMANDS: tuple[Command, ...] = (
     weights.COMMAND,
 )
 PASSING_ON = {command.name for command in COMMANDS if command.passes_on}
+HELP = {"-h", "--help"}
 
 
 def main(arguments: list[str]) -> int:
@@ -39,11 +40,13 @@ def main(arguments: list[str]) -> int:
         sub = commands.add_parser(command.name, help=command.help, description=command.help)
         sub.set_defaults(command=command, environment=command.environment, parser=sub)
         command.arguments(sub)
-    own = 1 if arguments and arguments[0] in PASSING_ON else len(arguments)
-    options, unknown = parser.parse_known_args(arguments[:own])
+    own, rest = arguments, []
+    if arguments and arguments[0] in PASSING_ON and not HELP & set(arguments):
+        own, rest = arguments[:1], arguments[1:]
+    options, unknown = parser.parse_known_args(own)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    options.rest = arguments[own:]
+    options.rest = rest
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _leave)

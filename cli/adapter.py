@@ -32,7 +32,9 @@ def arguments(parser: ArgumentParser) -> None:
             sub.add_argument("out", type=Path, help="the file to write; for PEFT a folder")
             sub.add_argument("--to", choices=TARGETS, default="ccm", help="the format to write (%(default)s)")
         if name != "inspect":
-            sub.add_argument("--base", type=Path, help=base)
+            needed = "" if name == "verify" else "; needed for every format but peft and kohya"
+            sub.add_argument("--base", type=Path, help=base + needed)
+    parser.epilog = "docs/adapters.md explains the formats, and what is checked."
 
 
 def run(options: Namespace) -> int:

@@ -12,6 +12,7 @@ FOLDER = "benchmarks"
 
 def arguments(parser: ArgumentParser) -> None:
     plugin.arguments(parser, FOLDER)
+    parser.epilog = "Each file of benchmarks/ says at its top what it measures and how."
 
 
 def run(options: Namespace) -> int:

@@ -27,6 +27,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--network", type=Path, help="an ONNX or TorchScript network of your own")
     parser.add_argument("--workers", type=int, help="processes (default: one for each core)")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.epilog = "docs/measuring.md explains the table, and what its numbers can be compared with."
 
 
 def run(options: Namespace) -> int:

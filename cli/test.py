@@ -10,7 +10,8 @@ from .command import Command
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.epilog = "Options and paths after the name go to pytest."
+    parser.usage = f"{parser.prog} [-h] [pytest's options and paths]"
+    parser.epilog = f"For example `{parser.prog} tests/ccm -x`. `pytest --help` lists the options."
 
 
 def run(options: Namespace) -> int:

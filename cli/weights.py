@@ -23,6 +23,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="another folder of .safetensors files")
     parser.set_defaults(act=list_files)
     actions = parser.add_subparsers(metavar="action")
+    parser.usage = f"{parser.prog} [-h] [--folder FOLDER] [action ...]"
     train = actions.add_parser("train", help="train the embedded family from nothing, on phantoms")
     work = ROOT / "runs" / "nano"
     train.add_argument("--work", type=Path, default=work, help="folder for phantoms and stages (6 GB)")
