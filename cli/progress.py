@@ -1,4 +1,4 @@
-"""Show how far a graph is, on one line of a terminal or one line per node in a log."""
+"""Show how far a graph is: on one line of a terminal, or in a log, by a line per node and per half minute."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 
 from ..batch.client import Graph, Progress
 
+QUIET_SECONDS = 30  # a log hears of a node that takes longer
+
 
 class Ticker:
     """Prints the progress of one run; use it as the `on_progress` of a client."""
@@ -14,20 +16,21 @@ class Ticker:
     def __init__(self, graph: Graph) -> None:
         self._titles = {node: data.get("_meta", {}).get("title", node) for node, data in graph.items()}
         self._seen: dict[str, None] = {}
-        self._began = time.monotonic()
+        self._began = self._printed = time.monotonic()
         self._live = sys.stdout.isatty()
 
     def __call__(self, progress: Progress) -> None:
         new = progress.node not in self._seen
         self._seen[progress.node] = None
-        seconds = time.monotonic() - self._began
+        now = time.monotonic()
         title = self._titles.get(progress.node, progress.class_type)
-        text = f"  {seconds:5.0f} s  {len(self._seen):3} of {len(self._titles)}  {title}"
+        steps = f"  {progress.value}/{progress.maximum}" if progress.maximum > 1 else ""
+        text = f"  {now - self._began:5.0f} s  {len(self._seen):3} of {len(self._titles)}  {title}{steps}"
         if self._live:
-            steps = f"  {progress.value}/{progress.maximum}" if progress.maximum > 1 else ""
-            print(f"\r{text + steps:<100}", end="", flush=True)
-        elif new:
+            print(f"\r{text:<100}", end="", flush=True)
+        elif new or now - self._printed >= QUIET_SECONDS:
             print(text, flush=True)
+            self._printed = now
 
     def done(self) -> None:
         """End the line and say how long it took."""
