@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ..host import locate
+from . import logs
 from .command import Command
 
 SEEDS = 3
@@ -33,7 +33,7 @@ def run(options: Namespace) -> int:
 
     config = read_config(options.config, tuple(options.set))
     os.environ["COMFYUI_PATH"] = str(locate.ready(Path(sys.executable)))
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logs.show()
     from ..training.ablate import ablate
 
     table = ablate(config, options.seeds, options.allow_image_split)

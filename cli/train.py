@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ..host import locate
+from . import logs
 from .command import Command
 
 
@@ -30,7 +30,7 @@ def run(options: Namespace) -> int:
 
     config = read_config(options.config, tuple(options.set))
     os.environ["COMFYUI_PATH"] = str(locate.ready(Path(sys.executable)))
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logs.show()
     from ..training import trainer
 
     if options.dry_run:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 from argparse import ArgumentParser, Namespace
@@ -13,6 +12,7 @@ from ..ccm.errors import WeightsError
 from ..host import locate
 from ..host.paths import ROOT
 from ..training.nano import STAGES
+from . import logs
 from .command import Command
 from .writable import check_folder
 
@@ -42,7 +42,7 @@ def train_family(options: Namespace) -> int:
     check_folder(options.work, fix="choose another folder with --work")
     check_folder(options.out, fix="choose another folder with --out")
     os.environ["COMFYUI_PATH"] = str(locate.ready(Path(sys.executable)))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logs.show("%(asctime)s %(message)s")
     from ..training import nano
 
     stages = (options.stage,) if options.stage else STAGES
