@@ -46,11 +46,15 @@ def real(share: int) -> list[np.ndarray]:
     return [read_frame(file) for file in sorted(Path(named).rglob("*.png"))[::share]]
 
 
-def check(frames: list[np.ndarray], changes: dict, median: float, p95: float, same_cnfd: float | None) -> None:
+def check(
+    frames: list[np.ndarray], changes: dict, median: float, p95: float, same_cnfd: float | None
+) -> None:
     straight = [measured(frame) for frame in frames]
     for name, change in changes.items():
         moved = [measured(eight_bit(change(frame))) for frame in frames]
-        shift = [abs(after[0] / max(before[0], 1e-9) - 1) for before, after in zip(straight, moved, strict=True)]
+        shift = [
+            abs(after[0] / max(before[0], 1e-9) - 1) for before, after in zip(straight, moved, strict=True)
+        ]
         same = np.mean([b[1] == pytest.approx(a[1]) for b, a in zip(straight, moved, strict=True)])
         told = f"{name}: CNFL median {np.median(shift):.4f} p95 {np.quantile(shift, 0.95):.4f}, CNFD same {same:.2f}"
         print(told)
