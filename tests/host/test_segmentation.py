@@ -82,7 +82,9 @@ def test_frames_from_disk_give_one_row_each(nodes, folder) -> None:
 
 def test_quality_flags_a_black_frame_and_counts_the_rest(nodes, folder) -> None:
     image, um_per_px, _ = nodes["CCM_LoadFrames"].execute(str(folder), 0, 8, 0.0).args
-    report, text, usable = nodes["CCM_FrameQuality"].execute(torch.cat([image, 0 * image[:1]]), um_per_px).args
+    report, text, usable = (
+        nodes["CCM_FrameQuality"].execute(torch.cat([image, 0 * image[:1]]), um_per_px).args
+    )
     frames = json.loads(text)["frames"]
     assert "saturated" in report.splitlines()[2] and not frames[2]["usable"]
     assert usable == sum(frame["usable"] for frame in frames)
