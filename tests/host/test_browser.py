@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
@@ -74,12 +75,16 @@ def test_every_node_can_be_placed_on_the_canvas(page: Any) -> None:
     assert page.evaluate("() => app.graph._nodes.filter(n => n.has_errors).length") == 0
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
-def test_a_template_opens_without_a_missing_node(page: Any, server: Any, name: str) -> None:
+def open_template(page: Any, server: Any, name: str) -> None:
     url = f"{server.address}/?template={name}&source=ComfyUI-CCM"
     page.goto(url, wait_until="domcontentloaded")
     wanted = len(json.loads((ROOT / "workflows" / f"{name}.json").read_text("utf-8"))["nodes"])
     page.wait_for_function(f"() => window.app?.graph?._nodes?.length === {wanted}")
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_template_opens_without_a_missing_node(page: Any, server: Any, name: str) -> None:
+    open_template(page, server, name)
     missing = page.evaluate(
         "() => app.graph._nodes.filter(n => !LiteGraph.registered_node_types[n.type]).map(n => n.type)"
     )
@@ -90,3 +95,27 @@ def test_a_template_opens_without_a_missing_node(page: Any, server: Any, name: s
 def test_a_template_has_a_thumbnail(page: Any, server: Any, name: str) -> None:
     answer = page.request.get(f"{server.address}/api/workflow_templates/ComfyUI-CCM/{name}.jpg")
     assert answer.ok and answer.headers["content-type"] == "image/jpeg"
+
+
+def test_the_template_for_frames_of_ones_own_measures_them(page: Any, server: Any, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        Image.effect_noise((384, 384), 40).save(tmp_path / name)
+    open_template(page, server, "measure_my_frames")
+    page.evaluate(
+        """path => {
+            app.graph._nodes.find(n => n.type === "CCM_LoadFrames").widgets[0].value = path;
+            app.queuePrompt(0, 1);
+        }""",
+        str(tmp_path),
+    )
+    shown = page.wait_for_function(
+        """() => {
+            const shown = app.graph._nodes.map(n => [n.title, app.nodeOutputs[n.id]]).filter(s => s[1]);
+            return shown.length >= 4 ? Object.fromEntries(shown) : null;
+        }"""
+    ).json_value()
+    assert len(shown["Overlay"]["images"]) == 2
+    table, quality = (shown[title]["text"][0].splitlines() for title in ("Table", "Quality"))
+    assert table[0] == quality[0] == "```"  # so that the preview keeps lines and columns
+    assert [line.split()[0] for line in table[3:5]] == ["1", "2"]
+    assert [line[:8] for line in quality[1:]] == ["frame 1:", "frame 2:"]
