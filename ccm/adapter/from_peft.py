@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import AdapterError
+from .base_weight import base_weight
 from .dora import AdapterLayer, Convention
 
 WRAPPERS = ("base_model.model.", "diffusion_model.")
@@ -33,7 +34,7 @@ def layers_from_peft(model: nn.Module, adapter: str = "default") -> dict[str, Ad
 
 def base_from_peft(model: nn.Module, adapter: str = "default") -> dict[str, Tensor]:
     """Return the base weights of the layers that `layers_from_peft` returns, by the same names."""
-    return {name: module.get_base_layer().weight.detach() for name, module in _adapted(model, adapter)}
+    return {name: base_weight(module.get_base_layer()) for name, module in _adapted(model, adapter)}
 
 
 def _adapted(model: nn.Module, adapter: str) -> Iterator[tuple[str, Any]]:

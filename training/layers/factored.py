@@ -36,11 +36,9 @@ import torch
 from peft.tuners.lora.layer import Conv2d, Linear, LoraVariant
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.func import functional_call
 
+from ...ccm.adapter.base_weight import base_weight, without_bias
 from ...ccm.adapter.dora import NORM_FLOOR
-
-PROBE_ROWS = 512  # rows of the identity that go through a base layer at a time, to find ||W0||
 
 
 class Compose(torch.autograd.Function):
@@ -150,9 +148,8 @@ def row_norm(module: Any, adapter: str) -> Tensor:
     return squares.clamp_min_(0).sqrt_().clamp_min_(NORM_FLOOR)
 
 
-def _size(module: Any) -> tuple[int, int]:
-    """Rows and columns of the base layer's matrix, whatever shape its weight is stored in."""
-    return module.out_features, module.in_features
+def _rows(module: Any) -> int:
+    return module.out_features
 
 
 class Fp32Linear(Linear):
@@ -188,7 +185,7 @@ class FactoredLinear(Fp32Linear):
 
     @property
     def magnitude_shape(self) -> tuple[int, ...]:
-        return (_size(self)[0],)
+        return (_rows(self),)
 
     def base_product(self, rows: Tensor) -> Tensor:
         """W0 rows^T: [k,n] -> [out,k]."""
@@ -196,18 +193,8 @@ class FactoredLinear(Fp32Linear):
 
     @torch.no_grad()
     def base_squares(self) -> Tensor:
-        """||W0||^2 [out]; of a quantised weight, from what the layer makes of the rows of the identity."""
-        layer: Any = self.get_base_layer()
-        weight = layer.weight.detach()
-        if type(weight) is Tensor and weight.dtype.itemsize > 1:
-            return weight.float().square().sum(1)
-        device, (n_out, n_in) = weight.device, _size(self)
-        squares = torch.zeros(n_out, device=device)
-        for start in range(0, n_in, PROBE_ROWS):
-            rows = torch.zeros(min(PROBE_ROWS, n_in - start), n_in, device=device)
-            rows.diagonal(start).fill_(1)
-            squares += self.base_product(rows).square().sum(1)
-        return squares
+        """||W0||^2 [out]."""
+        return base_weight(self.get_base_layer()).float().square().sum(1)
 
     @staticmethod
     def tokens(x: Tensor) -> Tensor:
@@ -228,7 +215,7 @@ class FactoredConv2d(Fp32Conv2d):
 
     @property
     def magnitude_shape(self) -> tuple[int, ...]:
-        return (1, _size(self)[0], 1, 1)
+        return (1, _rows(self), 1, 1)
 
     def base_product(self, rows: Tensor) -> Tensor:
         """W0 rows^T: [k,n] -> [out,k]."""
@@ -251,25 +238,3 @@ class FactoredConv2d(Fp32Conv2d):
     @staticmethod
     def from_tokens(y: Tensor, like: Tensor) -> Tensor:
         return y.transpose(1, 2).reshape(like.shape)
-
-
-def without_bias(layer: Any, rows: Tensor) -> Tensor:
-    """W0 rows^T, transposed, in fp32: [k,n] -> [k,out].
-
-    The bias is replaced for this call, since subtracting it afterwards would cost digits in bf16.
-    """
-    zero = {} if layer.bias is None else {"bias": torch.zeros_like(layer.bias)}
-    return functional_call(layer, zero, (rows.to(input_dtype(layer)),)).float()
-
-
-def input_dtype(layer: Any) -> torch.dtype:
-    """The widest dtype in which a linear layer can be called.
-
-    That is fp32 where it casts its weight to the dtype of its input, as the host's `manual_cast` layers do; else
-    the dtype of its weight, or where that is quantised, of its bias, or what the host's layer says it computes in.
-    """
-    if isinstance(layer, nn.Linear) and getattr(layer, "comfy_cast_weights", False):
-        return torch.float32
-    known = [p.dtype for p in (layer.weight, layer.bias) if p is not None]
-    known += [dtype for dtype in [getattr(layer, "factory_kwargs", {}).get("dtype")] if dtype]
-    return next((dtype for dtype in known if dtype.itemsize > 1), torch.bfloat16)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 pytest.importorskip("peft", minversion="0.20")
 pytest.importorskip("comfy.ops", reason="needs the host's modules on the path (COMFYUI_PATH)")
 
+from ccm_pack.ccm.adapter import base_from_peft
 from ccm_pack.ccm.errors import TrainingError
 from ccm_pack.training.layers import AdapterConfig, inject
 from comfy import ops
@@ -126,6 +127,13 @@ def test_outputs_and_gradients_are_those_of_the_weight_in_fp32(make):
             results.append([y, x.grad, *(p.grad for p in adapter.trainable)])
         for got, true in zip(*results, strict=True):
             assert (got - true).norm() / true.norm() < 1e-6
+
+
+@pytest.mark.parametrize("make", EXACT)
+def test_the_export_reads_the_weight_that_the_layer_stands_for(make):
+    network, weight = make()
+    with inject(network, CONFIG, seed=0):
+        assert torch.equal(base_from_peft(network)["layer"].float(), weight)
 
 
 def test_a_layer_that_computes_in_bf16_errs_by_its_rounding_only():
