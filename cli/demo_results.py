@@ -147,7 +147,8 @@ def _footer(fidelity: dict[str, Any], quality: str, seed: int) -> list[str]:
     colours = f"Main fibres orange, branches blue, branch points yellow, fragments lilac. Seed {seed}."
     if quality:
         return [
-            f"The real frame: {quality}. Its tracing is the mask of all three synthetic frames.",
+            f"The real frame: {quality}.",
+            "Its tracing is the mask of all three synthetic frames.",
             colours,
             CONNECTION,
         ]
