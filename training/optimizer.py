@@ -56,7 +56,7 @@ def make_optimizer(parameters: list[nn.Parameter], config: OptimizerConfig) -> t
     if config.name == "adamw":
         return torch.optim.AdamW(parameters, **settings)
     try:
-        from bitsandbytes.optim.adamw import AdamW8bit
+        from bitsandbytes.optim import AdamW8bit  # pyright: ignore[reportPrivateImportUsage]
     except ImportError as error:
         raise TrainingError(
             f'optimizer.name is "adamw8bit", and bitsandbytes cannot be imported ({error})',

@@ -6,6 +6,7 @@ So the result is that of one process, up to the order of a sum.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,5 +70,11 @@ def join(device: str) -> Processes:
         return Processes(torch.device(chosen))
     from accelerate import PartialState
 
+    atexit.register(_leave)  # threads of a group that is still there at the very end abort the process
     state: Any = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
     return Processes(torch.device(state.device), state.process_index, state.num_processes)
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
