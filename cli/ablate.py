@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
-from ..host import locate
-from . import logs
+from . import training_options
 from .command import Command
 
 SEEDS = 3
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "config", type=Path, help="the TOML file of the WDLoRA run; the other arms follow from it"
-    )
+    training_options.arguments(parser, "the TOML file of the WDLoRA run; the other arms follow from it")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each arm (%(default)s)")
-    parser.add_argument(
-        "--allow-image-split", action="store_true", help="accept frames of unknown patients; it is recorded"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="another value for a key"
-    )
     parser.epilog = "run.folder gets a run folder for each arm and seed, and ablation.txt, .csv and .json."
 
 
 def run(options: Namespace) -> int:
-    from ..training.config import read_config
-
-    config = read_config(options.config, tuple(options.set))
-    os.environ["COMFYUI_PATH"] = str(locate.ready(Path(sys.executable)))
-    logs.show()
+    config = training_options.configured(options)
     from ..training.ablate import ablate
 
     table = ablate(config, options.seeds, options.allow_image_split)

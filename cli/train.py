@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
-from ..host import locate
-from . import logs
+from . import training_options
 from .command import Command
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, help="a TOML file; training/configs holds one for each family")
+    training_options.arguments(parser, "a TOML file; training/configs holds one for each family")
     parser.add_argument("--dry-run", action="store_true", help="check everything and predict the memory")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run")
-    parser.add_argument(
-        "--allow-image-split", action="store_true", help="accept frames of unknown patients; it is recorded"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="TABLE.KEY=VALUE", help="another value for one key"
-    )
     parser.epilog = "docs/training.md explains every key. Ctrl-C ends after a step, with a checkpoint."
 
 
 def run(options: Namespace) -> int:
-    from ..training.config import read_config
-
-    config = read_config(options.config, tuple(options.set))
-    os.environ["COMFYUI_PATH"] = str(locate.ready(Path(sys.executable)))
-    logs.show()
+    config = training_options.configured(options)
     from ..training import trainer
 
     if options.dry_run:
