@@ -6,26 +6,19 @@ reader of a file, the error messages and docs/training.md say the same.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
-import sys
-import types
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
+from ..ccm.documented import Reader, key, read_tables, typed
 from ..ccm.errors import TrainingError
 
 FAMILIES = ("nano", "sd15", "sdxl", "sd35", "flux", "qwen-image", "qwen-image-edit")
 Family = Literal["nano", "sd15", "sdxl", "sd35", "flux", "qwen-image", "qwen-image-edit"]
-
-
-def key(doc: str, default: Any = MISSING, low: float = -math.inf, high: float = math.inf) -> Any:
-    """A documented key; numbers, and those of a list, lie in low..high, both included."""
-    return field(default=default, metadata={"doc": doc, "low": low, "high": high})
 
 
 @dataclass(frozen=True)
@@ -186,16 +179,7 @@ def read_config(path: Path | str, settings: tuple[str, ...] = ()) -> TrainConfig
     Raises TrainingError naming the file, the key, and the nearest key that exists.
     """
     path = Path(path)
-    try:
-        tables = load_toml(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise TrainingError(
-            f"{path} cannot be read ({error.strerror})", fix="copy one of training/configs and edit it"
-        ) from error
-    except ValueError as error:
-        raise TrainingError(f"{path} is not TOML: {error}", fix="correct that line") from error
-    for setting in settings:
-        _override(tables, setting)
+    tables = read_tables(path, settings, TrainingError, "copy one of training/configs and edit it")
     config = parse_config(tables, str(path))
     data = Path(config.data.path)
     return (
@@ -207,21 +191,13 @@ def read_config(path: Path | str, settings: tuple[str, ...] = ()) -> TrainConfig
 
 def parse_config(tables: Mapping[str, Any], source: str = "the configuration") -> TrainConfig:
     """Return the checked configuration of nested tables; raises TrainingError naming `source` and the key."""
-    known = {f.name: kind for f, kind in _typed(TrainConfig)}
-    _known_only(tables, known, source, "table")
-    parsed = {name: _section(kind, tables.get(name, {}), name, source) for name, kind in known.items()}
+    reader = Reader(source, TrainingError)
+    known = {f.name: kind for f, kind in typed(TrainConfig)}
+    reader.known_only(tables, known, source, "table")
+    parsed = {name: reader.section(kind, tables.get(name, {}), name) for name, kind in known.items()}
     config = TrainConfig(**parsed)
     _check(config, source)
     return config
-
-
-def load_toml(text: str) -> dict[str, Any]:
-    """Parse TOML; `tomli` stands in for the standard library's parser below Python 3.11."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    return tomllib.loads(text)
 
 
 def to_tables(config: TrainConfig) -> dict[str, dict[str, Any]]:
@@ -236,56 +212,6 @@ def to_toml(config: TrainConfig) -> str:
     for name, table in to_tables(config).items():
         lines += [f"[{name}]", *(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in table.items()), ""]
     return "\n".join(lines)
-
-
-def _section(kind: type, table: Any, name: str, source: str) -> Any:
-    if not isinstance(table, Mapping):
-        raise TrainingError(
-            f"{source}: {name} is {table!r}, not a table", fix=f"write [{name}] above its keys"
-        )
-    known = {f.name: (f, hint) for f, hint in _typed(kind)}
-    _known_only(table, known, f"{source} [{name}]", "key")
-    values = {}
-    for child, (f, hint) in known.items():
-        if child in table:
-            values[child] = _value(hint, table[child], f"{name}.{child}", f.metadata, source)
-        elif f.default is MISSING:
-            raise TrainingError(f"{source} lacks {name}.{child}, {f.metadata['doc']}", fix="add that key")
-    return kind(**values)
-
-
-def _value(hint: Any, value: Any, name: str, metadata: Mapping[str, Any], source: str) -> Any:
-    """Return the value as the type that the dataclass declares; the doc of the key is the advice."""
-
-    def wrong(expected: str) -> TrainingError:
-        return TrainingError(
-            f"{source}: {name} is {value!r}, expected {expected}", fix=f"correct it: {metadata['doc']}"
-        )
-
-    origin, choices = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        if value not in choices:
-            raise wrong("one of " + ", ".join(map(str, choices)) + _nearest(value, choices))
-        return value
-    if origin in (Union, types.UnionType):
-        return _value(next(c for c in choices if c is not type(None)), value, name, metadata, source)
-    if origin is tuple:
-        entries = [value] if isinstance(value, str) else value
-        if not isinstance(entries, list | tuple):
-            raise wrong("a list")
-        return tuple(_value(choices[0], entry, name, metadata, source) for entry in entries)
-    if hint is float and type(value) is int:
-        value = float(value)
-    if type(value) is not hint:
-        raise wrong({int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[hint])
-    if hint in (int, float) and not (math.isfinite(value) and metadata["low"] <= value <= metadata["high"]):
-        raise wrong(f"a number in {_range(metadata)}")
-    return value
-
-
-def _range(metadata: Mapping[str, Any]) -> str:
-    low, high = metadata["low"], metadata["high"]
-    return f"{low:g} to {high:g}" if math.isfinite(low) and math.isfinite(high) else f"{low:g} or more"
 
 
 def _check(config: TrainConfig, source: str) -> None:
@@ -324,35 +250,3 @@ def _is_expression(text: str) -> bool:
     except re.error:
         return False
     return True
-
-
-def _override(tables: dict[str, Any], setting: str) -> None:
-    name, equals, text = setting.partition("=")
-    table, dot, child = name.strip().partition(".")
-    if not (equals and dot):
-        raise TrainingError(f"--set {setting} says nothing", fix="write --set table.key=value")
-    try:
-        value = load_toml(f"value = {text}")["value"]
-    except ValueError:
-        value = text.strip()  # a text without quotes, which shells take away
-    tables.setdefault(table, {})[child] = value
-
-
-def _known_only(names: Mapping[str, Any], known: Mapping[str, Any], where: str, what: str) -> None:
-    for name in names:
-        if name not in known:
-            raise TrainingError(
-                f"{where} has an unknown {what} {name!r}{_nearest(name, list(known))}",
-                fix=f"correct or remove it; there are {', '.join(known)}",
-            )
-
-
-def _nearest(value: Any, choices: Any) -> str:
-    close = difflib.get_close_matches(str(value), [str(c) for c in choices], n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _typed(kind: type) -> list[tuple[Any, Any]]:
-    hints = get_type_hints(kind)
-    assert is_dataclass(kind)
-    return [(f, hints[f.name]) for f in fields(kind)]

@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..ccm.documented import load_toml
 from ..ccm.errors import TrainingError
 from .checkpoint import Checkpoints, replace_durably
-from .config import TrainConfig, load_toml, to_tables, to_toml
+from .config import TrainConfig, to_tables, to_toml
 
 CONFIG, MANIFEST = "config.toml", "manifest.json"
 LOG, VALIDATION = "log.jsonl", "validation.jsonl"

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import fields
-
 import pytest
+from ccm_pack.ccm.documented import typed
 from ccm_pack.ccm.errors import TrainingError
 from ccm_pack.training import config as c
 
@@ -95,6 +94,6 @@ def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path):
 
 
 def test_every_key_has_a_doc():
-    for table in fields(c.TrainConfig):
-        for name, _ in c._typed(c.get_type_hints(c.TrainConfig)[table.name]):
-            assert len(name.metadata["doc"]) > 10, (table.name, name.name)
+    for _, table in typed(c.TrainConfig):
+        for key, _ in typed(table):
+            assert len(key.metadata["doc"]) > 10, (table, key.name)
