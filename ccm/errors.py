@@ -3,6 +3,7 @@
 CCMError
 ├── ImageError           a frame that cannot be used (NaN, empty, wrong shape)
 ├── MaskError            a nerve mask that cannot be used (empty, wrong aspect, wrong count)
+├── RouteError           a way for the mask into a base model that this base does not have
 ├── DataError            a folder or table of frames that cannot be used
 ├── PixelSizeError       a pixel size that is not a positive number of micrometres
 ├── CohortError          an unknown cohort
@@ -13,6 +14,7 @@ CCMError
 │   └── AdapterMismatchError   a readable adapter that does not belong to this model
 ├── ExtractorError       a feature extractor that cannot be used
 ├── TrainingError        a training configuration or data set that cannot be used
+├── PlanError            a plan of a batch that cannot be used
 ├── HostError            a ComfyUI that cannot be found, provisioned, started or reached
 └── GraphError           a graph that ComfyUI refuses or cannot run to its end
 """
@@ -42,6 +44,10 @@ class ImageError(CCMError):
 
 class MaskError(CCMError):
     """A nerve mask that cannot be used."""
+
+
+class RouteError(CCMError):
+    """A way for the mask into a base model that this base does not have."""
 
 
 class DataError(CCMError):
@@ -82,6 +88,10 @@ class ExtractorError(CCMError):
 
 class TrainingError(CCMError):
     """A training configuration or data set that cannot be used."""
+
+
+class PlanError(CCMError):
+    """A plan of a batch that cannot be used."""
 
 
 class HostError(CCMError):
