@@ -52,6 +52,11 @@ def _noncentrality(t: float, df: int, share: float) -> float:
     from scipy.optimize import root_scalar
     from scipy.stats import nct
 
+    def excess(centre: float) -> float:
+        below = float(nct.cdf(t, df, centre))
+        if math.isnan(below):  # SciPy has no value in the far tails
+            below = float(centre < t)
+        return below - share
+
     reach = 10.0 + abs(t)
-    found = root_scalar(lambda centre: nct.cdf(t, df, centre) - share, bracket=(t - reach, t + reach))
-    return float(found.root)
+    return float(root_scalar(excess, bracket=(t - reach, t + reach)).root)

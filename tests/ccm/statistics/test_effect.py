@@ -40,6 +40,14 @@ def test_it_is_unbiased_and_its_interval_covers(rng) -> None:
     assert 0.93 <= np.mean([low <= 0.8 <= high for low, high in d]) <= 0.97
 
 
+@pytest.mark.parametrize("shift", [0.5, 2.0, 4.0, 12.0])
+def test_the_samples_exchanged_give_the_interval_mirrored(shift: float) -> None:
+    a = np.linspace(-1.0, 1.0, 8)
+    more, less = hedges_g(a, a + shift), hedges_g(a + shift, a)
+    assert more.interval[0] < more.g < more.interval[1]
+    assert less.interval == pytest.approx((-more.interval[1], -more.interval[0]))
+
+
 def test_samples_without_spread_have_no_effect_size() -> None:
     with pytest.raises(DataError, match="Neither sample varies"):
         hedges_g([1.0, 1.0], [2.0, 2.0])
