@@ -5,9 +5,11 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from .adapter import LoadAdapter
+from .concat import NerveMaskConcat
 from .conditioning import ApplyNerveMaskControl, DPNPrompt
 from .masks import GenerateNerveMask, PrepareNerveMask
 from .nano import LoadNano
+from .reference import NerveMaskReference
 
 NODES: list[type[io.ComfyNode]] = [
     LoadNano,
@@ -16,4 +18,6 @@ NODES: list[type[io.ComfyNode]] = [
     PrepareNerveMask,
     GenerateNerveMask,
     ApplyNerveMaskControl,
+    NerveMaskReference,
+    NerveMaskConcat,
 ]

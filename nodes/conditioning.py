@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from comfy_api.latest import io
 
 from ..ccm.cohorts import NEGATIVE_PROMPT, Cohort, clinical_prompt, parse_cohort
-from ..ccm.control import check_control_masks, check_masks_fit_latents
+from ..ccm.control import MaskStyle, check_control_masks, check_masks_fit_latents, draw_masks
 from ..ccm.errors import CohortError
-from ..ccm.images import to_masks
+from ..ccm.images import to_image, to_masks
+from .mask_routes import check_control_net, in_style, kept_by_inpainting
 
 
 class DPNPrompt(io.ComfyNode):
@@ -70,7 +72,9 @@ class ApplyNerveMaskControl(io.ComfyNode):
             node_id="CCM_ApplyNerveMaskControl",
             display_name="Apply Nerve Mask Control",
             category="CCM/generate",
-            description="Makes a control net place the nerves where the mask has them.",
+            description=(
+                "Makes a control net of the host place the nerves where the mask has them, drawn as the net expects."
+            ),
             inputs=[
                 io.Conditioning.Input(
                     "positive", tooltip="Positive conditioning, for example of DPN Prompt."
@@ -79,7 +83,7 @@ class ApplyNerveMaskControl(io.ComfyNode):
                     "negative", tooltip="Negative conditioning, for example of DPN Prompt."
                 ),
                 io.ControlNet.Input(
-                    "control_net", tooltip="Nerve-mask control net, for example of Load CCM Nano."
+                    "control_net", tooltip="Control net of the base, for example of Load CCM Nano."
                 ),
                 io.Mask.Input("mask", tooltip="Nerve masks, one for each frame or one for all."),
                 io.Vae.Input("vae", tooltip="Autoencoder of the base model; it encodes the mask."),
@@ -112,6 +116,18 @@ class ApplyNerveMaskControl(io.ComfyNode):
                     optional=True,
                     tooltip="The latents to be sampled. When connected, masks are checked against them.",
                 ),
+                io.Combo.Input(
+                    "style",
+                    options=[style.value for style in MaskStyle],
+                    default=MaskStyle.NERVES.value,
+                    optional=True,
+                    tooltip="The drawing that the control net was trained on; union nets are told.",
+                ),
+                io.Model.Input(
+                    "model",
+                    optional=True,
+                    tooltip="The model to be sampled. When connected, the control net is checked against it.",
+                ),
             ],
             outputs=[
                 io.Conditioning.Output(
@@ -125,14 +141,21 @@ class ApplyNerveMaskControl(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, positive, negative, control_net, mask, vae, strength, start, end, latent=None
-    ) -> io.NodeOutput:
+        cls, positive, negative, control_net, mask, vae, strength, start, end, latent=None,
+        style=MaskStyle.NERVES.value, model=None,
+    ) -> io.NodeOutput:  # fmt: skip
         from nodes import ControlNetApplyAdvanced  # the host's  # pyright: ignore[reportAttributeAccessIssue]
 
         masks = to_masks(mask)
         check_control_masks(masks)
         if latent is not None:
             check_masks_fit_latents(masks.shape, tuple(latent["samples"].shape))
-        hint = mask.reshape(-1, *mask.shape[-2:], 1).expand(-1, -1, -1, 3)
+        check_control_net(control_net, positive, vae, len(masks), model)
+        net = in_style(control_net, MaskStyle(style))
+        picture, kept = (
+            to_image(draw_masks(masks, MaskStyle(style))),
+            kept_by_inpainting(net, torch.from_numpy(masks)),
+        )
+        timing = (strength, start, end)
         apply = ControlNetApplyAdvanced().apply_controlnet
-        return io.NodeOutput(*apply(positive, negative, control_net, hint, strength, start, end, vae=vae))
+        return io.NodeOutput(*apply(positive, negative, net, picture, *timing, vae=vae, extra_concat=kept))

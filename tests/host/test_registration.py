@@ -19,6 +19,8 @@ NODE_IDS = {
     "CCM_PrepareNerveMask",
     "CCM_GenerateNerveMask",
     "CCM_ApplyNerveMaskControl",
+    "CCM_NerveMaskReference",
+    "CCM_NerveMaskConcat",
     "CCM_LoadFrames",
     "CCM_SegmentNerves",
     "CCM_FrameQuality",

@@ -44,9 +44,11 @@ class Families:
         }
         makers: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Path], Any]] = {
             "sd15": (small_models.unet, lambda p: small_models.taesd(p, 4), small_models.unet_control),
+            "sdxl": (small_models.sdxl, lambda p: small_models.taesd(p, 4), small_models.sdxl_control),
+            "sd35": (small_models.sd35, lambda p: small_models.taesd(p, 16), small_models.sd35_control),
             "qwen-image": (small_models.qwen_image, small_models.wan_vae, small_models.qwen_control),
             "qwen-image-edit": (small_models.qwen_image, small_models.wan_vae, None),
-            "flux": (small_models.flux, lambda p: small_models.taesd(p, 16), None),
+            "flux": (small_models.flux, lambda p: small_models.taesd(p, 16), small_models.flux_control),
         }
         if family in makers:
             model, vae, net = makers[family]

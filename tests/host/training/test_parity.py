@@ -12,7 +12,7 @@ import pytest
 import torch
 from ccm_pack.ccm.adapter import Convention, base_from_peft, layers_from_peft, read_adapter, save_adapter
 
-FAMILIES = ["nano", "sd15", "qwen-image", "qwen-image-edit", "flux"]
+FAMILIES = ["nano", "sd15", "sdxl", "sd35", "qwen-image", "qwen-image-edit", "flux"]
 
 
 class Exported:
