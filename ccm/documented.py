@@ -7,6 +7,7 @@ of the caller's kind, naming the file, the key, and the nearest key that exists.
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import sys
 import types
@@ -32,6 +33,14 @@ def load_toml(text: str) -> dict[str, Any]:
     else:
         import tomli as tomllib
     return tomllib.loads(text)
+
+
+def dump_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write tables of texts, numbers, truth values and lists as TOML."""
+    lines = []
+    for name, table in tables.items():
+        lines += [f"[{name}]", *(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in table.items()), ""]
+    return "\n".join(lines)
 
 
 def read_tables(path: Path, settings: tuple[str, ...], error: type[CCMError], example: str) -> dict[str, Any]:

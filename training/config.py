@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..ccm.documented import Reader, key, read_tables, typed
+from ..ccm.documented import Reader, dump_toml, key, read_tables, typed
 from ..ccm.errors import TrainingError
 
 FAMILIES = ("nano", "sd15", "sdxl", "sd35", "flux", "qwen-image", "qwen-image-edit")
@@ -208,10 +208,7 @@ def to_tables(config: TrainConfig) -> dict[str, dict[str, Any]]:
 
 def to_toml(config: TrainConfig) -> str:
     """Write a configuration so that `read_config` gives it back."""
-    lines = []
-    for name, table in to_tables(config).items():
-        lines += [f"[{name}]", *(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in table.items()), ""]
-    return "\n".join(lines)
+    return dump_toml(to_tables(config))
 
 
 def _check(config: TrainConfig, source: str) -> None:

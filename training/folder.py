@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class RunFolder:
                 f"{self.path} holds a run already", fix="go on with --resume, or choose another run.folder"
             )
         if begun:
-            _check_unchanged(load_toml(old.read_text("utf-8")), to_tables(config), self.path)
+            check_unchanged(load_toml(old.read_text("utf-8")), to_tables(config), self.path, MAY_CHANGE)
             return
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / MANIFEST).unlink(missing_ok=True)
@@ -103,12 +103,15 @@ def _parsed(path: Path) -> Iterator[dict[str, Any]]:
             return
 
 
-def _check_unchanged(old: Mapping[str, Any], new: Mapping[str, Any], folder: Path) -> None:
+def check_unchanged(
+    old: Mapping[str, Any], new: Mapping[str, Any], folder: Path, may_change: Collection[str]
+) -> None:
+    """Raise TrainingError naming the first key, but for those that may, whose value differs between the tables."""
     for table in {**old, **new}:
         before, after = old.get(table, {}), new.get(table, {})
         for key in {**before, **after}:
             name = f"{table}.{key}"
-            if before.get(key) != after.get(key) and name not in MAY_CHANGE:
+            if before.get(key) != after.get(key) and name not in may_change:
                 raise TrainingError(
                     f"{name} is {after.get(key)!r}, and the run in {folder} began with {before.get(key)!r}",
                     fix="change it back, or choose another run.folder",

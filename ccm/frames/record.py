@@ -20,7 +20,7 @@ class Record:
     """One frame: its files and whatever is known of where it comes from.
 
     split is one of SPLITS where the data set has splits of its own. um_per_px is that of the frame without an
-    HRT footer.
+    HRT footer. source_patient is, of a synthetic frame, the patient whose mask it shows.
     """
 
     frame: Path
@@ -30,6 +30,7 @@ class Record:
     eye: str | None = None
     split: str | None = None
     um_per_px: float = UM_PER_PX
+    source_patient: str | None = None
 
 
 def load_frame(record: Record) -> np.ndarray:

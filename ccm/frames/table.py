@@ -12,7 +12,7 @@ from ..images import check_um_per_px
 from .layouts import with_pixel_size
 from .record import SPLIT_NAMES, Record
 
-COLUMNS = ("frame", "mask", "cohort", "patient", "eye", "split", "um_per_px")
+COLUMNS = ("frame", "mask", "cohort", "patient", "eye", "split", "um_per_px", "source_patient")
 TABLE_NAME = "table.csv"
 _EYES = {"od": "OD", "right": "OD", "r": "OD", "os": "OS", "left": "OS", "l": "OS"}
 
@@ -81,6 +81,7 @@ def _read_record(path: Path, number: int, line: dict[str, str], um_per_px: float
         patient=line.get("patient") or None,
         eye=_EYES.get(eye.lower(), eye) or None,
         split=SPLIT_NAMES.get(split.lower()),
+        source_patient=line.get("source_patient") or None,
     )
     return with_pixel_size(record, _told(where, line.get("um_per_px"), um_per_px))
 

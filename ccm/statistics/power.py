@@ -1,4 +1,4 @@
-"""How likely TOST is to show an equivalence that is there, and how many patients that takes."""
+"""How likely a test is to show what is there, and how many patients that takes: TOST, and a plain gain."""
 
 from __future__ import annotations
 
@@ -57,17 +57,37 @@ def tost_power(standard_error: float, df: float, margin: float, difference: floa
     return float(weights @ inside / 2.0)
 
 
+def power_gain(sd: float, n: int, gain: float) -> float:
+    """P(the 95 % interval of a mean of n patients lies above 0), where their mean is `gain` and their spread sd."""
+    from scipy.stats import nct, t
+
+    return float(nct.sf(t.ppf(0.975, n - 1), n - 1, gain * math.sqrt(n) / _positive(sd)))
+
+
+def patients_gain(sd: float, gain: float, power: float = 0.8) -> int:
+    """Smallest number of patients with which a gain above 0 is shown with this power."""
+    if not (gain > 0.0 and 0.0 < power < 1.0):
+        raise DataError(
+            f"No number of patients shows a gain of {gain} with power {power}", fix="expect a gain above 0"
+        )
+    return _fewest(lambda n: power_gain(sd, n, gain), power, "expect a larger gain")
+
+
 def _smallest(power_of: Callable[[int], float], wanted: float, margin: float, difference: float) -> int:
     if abs(difference) >= margin or not 0.0 < wanted < 1.0:
         raise DataError(
             f"No number of patients gives power {wanted} at a difference of {difference} and a margin of {margin}",
             fix="use a margin above the difference and a power between 0 and 1",
         )
+    return _fewest(power_of, wanted, "use a wider margin")
+
+
+def _fewest(power_of: Callable[[int], float], wanted: float, fix: str) -> int:
     high = 2
     while power_of(high) < wanted:
         high *= 2
         if high > MOST_PATIENTS:
-            raise DataError(f"It takes over {MOST_PATIENTS} patients", fix="use a wider margin")
+            raise DataError(f"It takes over {MOST_PATIENTS} patients", fix=fix)
     low = max(high // 2, 1)
     while high - low > 1:
         middle = (low + high) // 2

@@ -194,7 +194,8 @@ def _as_csv(records: list[Record]) -> str:
     writer.writerow(COLUMNS)
     for r in records:
         mask = r.mask.as_posix() if r.mask else ""
-        writer.writerow([r.frame.as_posix(), mask, r.cohort, r.patient, r.eye, r.split, f"{r.um_per_px:.6f}"])
+        known = [r.frame.as_posix(), mask, r.cohort, r.patient, r.eye, r.split, f"{r.um_per_px:.6f}"]
+        writer.writerow([*known, r.source_patient])
     return text.getvalue()
 
 
