@@ -2,13 +2,16 @@
 
 Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174) keeps a block's inputs only and computes it again
 in the backward pass. An offloaded block fetches its frozen weights for each of the two computations, and
-lets them go after it. Both change no number.
+lets them go after it; what is trained in it stays on the device. Both change no number.
+
+First `place`, then put the adapter in, then `lean`: so an adapter starts where its layer is, and the weights of
+an offloaded block are never on the device all at once.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,18 +26,30 @@ def find_blocks(network: nn.Module, names: str) -> list[nn.Module]:
     return [module for name, module in network.named_modules() if re.fullmatch(names, name)]
 
 
+def place(model: nn.Module, device: torch.device, offloaded: Collection[nn.Module]) -> None:
+    """Move a model to the device, and the offloaded ones of its modules to main memory."""
+    if model in offloaded:
+        model.to("cpu")
+    elif not any(module in offloaded for module in model.modules()):
+        model.to(device)
+    else:
+        for tensor in (*model.parameters(recurse=False), *model.buffers(recurse=False)):
+            tensor.data = tensor.data.to(device)
+        for child in model.children():
+            place(child, device, offloaded)
+
+
 @contextmanager
 def lean(
-    blocks: Sequence[nn.Module], checkpointing: bool, offloaded: int, device: torch.device
+    checkpointed: Sequence[nn.Module], offloaded: Sequence[nn.Module], device: torch.device
 ) -> Iterator[None]:
-    """Within it, blocks are checkpointed, and the last `offloaded` ones fetch their frozen weights.
+    """Within it, both kinds of blocks are computed twice, and offloaded ones fetch their frozen weights.
 
-    The weights of offloaded blocks stay in main memory afterwards. Names and hooks of modules do not change.
+    What is trained goes to the device and stays there. Names and hooks of modules do not change.
     """
-    fetching = blocks[max(0, len(blocks) - offloaded) :]
-    wrapped = blocks if checkpointing else fetching
+    wrapped = dict.fromkeys((*checkpointed, *offloaded))
     try:
-        for block in fetching:
+        for block in offloaded:
             block.forward = _fetching(block, device)
         for block in wrapped:
             block.forward = _twice(block.forward)
@@ -73,17 +88,25 @@ class _Body(nn.Module):
 
 
 def _fetching(block: nn.Module, device: torch.device) -> Callable[..., Any]:
-    """Move the block's frozen weights to main memory; return a forward that works on copies on the device."""
+    """Return a forward that works on copies of the block's frozen tensors on the device."""
     body = _Body(block)
-    kept = {name: p for name, p in body.named_parameters() if not p.requires_grad} | dict(
-        body.named_buffers()
-    )
-    for tensor in kept.values():
-        stored = tensor.detach().to("cpu")
-        tensor.data = stored.pin_memory() if device.type == "cuda" else stored
+    frozen = dict(_frozen(body, device))
+    if device.type == "cuda":
+        for tensor in frozen.values():
+            tensor.data = tensor.data.pin_memory()
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        here = {name: t.detach().to(device, copy=True, non_blocking=True) for name, t in kept.items()}
+        here = {name: t.detach().to(device, copy=True, non_blocking=True) for name, t in frozen.items()}
         return functional_call(body, here, args, kwargs)
 
     return forward
+
+
+def _frozen(body: nn.Module, device: torch.device) -> Iterator[tuple[str, Tensor]]:
+    """Move the modules that are trained to the device, buffers included; yield the tensors of the others."""
+    for prefix, module in body.named_modules():
+        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        if any(tensor.requires_grad for _, tensor in own):
+            module.to(device)
+        else:
+            yield from ((f"{prefix}.{name}", tensor) for name, tensor in own)

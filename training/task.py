@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from . import objective
 from .bases import Base
-from .blocks import find_blocks, lean
-from .config import ObjectiveConfig, TrainConfig
+from .blocks import find_blocks, lean, place
+from .config import MemoryConfig, ObjectiveConfig, TrainConfig
 from .data.sampler import Sampler
 from .layers import Injected, inject
 from .prepare import Prepared
@@ -45,11 +45,23 @@ class Task:
 def adapted(
     base: Base, prepared: Prepared, sampler: Sampler, config: TrainConfig, device: torch.device
 ) -> Iterator[Task]:
-    """Within it, the base holds a new adapter, and its blocks save memory as the configuration says."""
-    targets = config.adapter.targets or base.targets
-    memory = config.memory
-    with (
-        inject(base.network, replace(config.adapter, targets=targets), config.run.seed) as injected,
-        lean(find_blocks(base.network, base.blocks), memory.checkpointing, memory.offload_blocks, device),
-    ):
+    """Within it, the base is on the device with a new adapter, and saves memory as the configuration says."""
+    adapter = replace(config.adapter, targets=config.adapter.targets or base.targets)
+    blocks = _place(base, config.memory, device)
+    with inject(base.network, adapter, config.run.seed) as injected, lean(*blocks, device):
         yield Task(base, injected, prepared, sampler, config.objective, device)
+
+
+@contextmanager
+def bare(base: Base, memory: MemoryConfig, device: torch.device) -> Iterator[None]:
+    """Within it, the base is on the device without an adapter, and saves memory as the configuration says."""
+    with lean(*_place(base, memory, device), device):
+        yield
+
+
+def _place(base: Base, memory: MemoryConfig, device: torch.device) -> tuple[list[nn.Module], list[nn.Module]]:
+    """Move the base to the device; return the blocks to compute twice, and those that stay in main memory."""
+    blocks = find_blocks(base.network, base.blocks)
+    offloaded = blocks[max(0, len(blocks) - memory.offload_blocks) :]
+    place(base.model, device, offloaded)
+    return blocks if memory.checkpointing else [], offloaded

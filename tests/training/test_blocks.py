@@ -1,49 +1,67 @@
 from __future__ import annotations
 
-import gc
-import weakref
-
 import pytest
 import torch
 from ccm_pack.training import blocks
-from torch import nn
+from pretended_device import DEVICE, PretendedDevice
+from torch import Tensor, nn
 
 CPU = torch.device("cpu")
+WIDTH, DEPTH = 16, 4
+FROZEN = 4 * (WIDTH * WIDTH + 2 * WIDTH)  # bytes of a block: weight, bias and shift
+
+
+class Update(nn.Module):
+    """What is trained of a layer, with a buffer that goes with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.randn(2, WIDTH) / 8)
+        self.b = nn.Parameter(torch.randn(WIDTH, 2) / 8)
+        self.register_buffer("gain", torch.full((1,), 0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.a.T @ self.b.T * self.gain
 
 
 class Block(nn.Module):
     """A frozen layer with a low-rank update, as an adapter leaves it."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.linear = nn.Linear(width, width).requires_grad_(False)
-        self.a = nn.Parameter(torch.randn(2, width) / 8)
-        self.b = nn.Parameter(torch.randn(width, 2) / 8)
-        self.register_buffer("shift", torch.randn(width))
+        self.linear = nn.Linear(WIDTH, WIDTH).requires_grad_(False)
+        self.update = Update()
+        self.register_buffer("shift", torch.randn(WIDTH))
         self.calls = 0
 
-    def forward(self, x: torch.Tensor, *, scale: float) -> torch.Tensor:
+    def forward(self, x: Tensor, *, scale: float) -> Tensor:
         self.calls += 1
-        return torch.tanh(self.linear(x) + x @ self.a.T @ self.b.T + self.shift) * scale
+        return torch.tanh(self.linear(x) + self.update(x) + self.shift) * scale
 
 
 class Network(nn.Module):
-    def __init__(self, depth: int = 4, width: int = 16) -> None:
+    def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
-        self.head = nn.Linear(width, width).requires_grad_(False)
+        self.blocks = nn.ModuleList(Block() for _ in range(DEPTH))
+        self.head = nn.Linear(WIDTH, WIDTH).requires_grad_(False)
+        self.register_buffer("offset", torch.randn(WIDTH))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         for block in self.blocks:
             x = block(x, scale=0.9)
-        return self.head(x)
+        return self.head(x) + self.offset
 
 
-def gradients(checkpointing: bool, offloaded: int) -> tuple[torch.Tensor, list[torch.Tensor], Network]:
+def gradients(
+    checkpointing: bool, offloaded: int, device: torch.device = CPU
+) -> tuple[Tensor, list[Tensor], Network]:
     network = Network()
-    x = torch.randn(3, 16, generator=torch.Generator().manual_seed(1))
-    with blocks.lean(blocks.find_blocks(network, r"blocks\.\d+"), checkpointing, offloaded, CPU):
+    found = blocks.find_blocks(network, r"blocks\.\d+")
+    last = found[max(0, DEPTH - offloaded) :]
+    blocks.place(network, device, last)
+    x = torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(1))
+    with blocks.lean(found if checkpointing else [], last, device):
         loss = network(x).square().mean()
         loss.backward()
     return loss.detach(), [p.grad for p in network.parameters() if p.requires_grad], network
@@ -68,21 +86,24 @@ def test_afterwards_the_network_is_as_it_was():
     assert all(isinstance(block.linear.weight, nn.Parameter) for block in network.blocks)
 
 
-def test_an_offloaded_block_holds_copies_only_while_it_computes(monkeypatch):
-    alive: list[weakref.ref] = []
-    original = blocks.functional_call
+def test_frozen_weights_of_offloaded_blocks_are_on_the_device_one_block_at_a_time():
+    plain, network = gradients(False, 0), Network()
+    everything = sum(t.nbytes for t in (*network.parameters(), *network.buffers()))
+    for offloaded in (0, 1, 3, 4):
+        with PretendedDevice() as device:
+            lean = gradients(False, offloaded, DEVICE)
+        assert device.peak == everything - FROZEN * max(0, offloaded - 1)
+        assert torch.equal(plain[0], lean[0])
+        assert all(torch.equal(a, b) for a, b in zip(plain[1], lean[1], strict=True))
 
-    def watched(module, tensors, *rest):
-        gc.collect()
-        assert not [ref for ref in alive if ref() is not None]  # of the blocks before it
-        alive.extend(weakref.ref(t) for t in tensors.values())
-        return original(module, tensors, *rest)
 
-    monkeypatch.setattr(blocks, "functional_call", watched)
-    network = Network()
-    with blocks.lean(list(network.blocks), False, 4, CPU):
-        network(torch.randn(3, 16)).sum()
-    assert len(alive) == 4 * 3  # weight, bias and buffer of four blocks
+def test_what_is_trained_is_on_the_device_and_what_is_frozen_in_an_offloaded_block_is_not():
+    with PretendedDevice() as device:
+        network = gradients(True, 1, DEVICE)[2]
+        last = network.blocks[-1]
+        frozen = {id(tensor) for tensor in (last.linear.weight, last.linear.bias, last.shift)}
+        for tensor in (*network.parameters(), *network.buffers()):
+            assert device.holds(tensor) == (id(tensor) not in frozen)
 
 
 def test_blocks_are_found_by_their_whole_names():

@@ -66,7 +66,8 @@ class Base(Protocol):
     """
 
     family: str
-    model: Any  # comfy.model_base.BaseModel
+    model: Any  # comfy.model_base.BaseModel, in main memory until `blocks.place` moves it to the device
+    device: torch.device
     targets: str  # regular expression over the module names of `network` that an adapter is put on by default
     blocks: str  # the same for the modules that checkpointing and offloading work on, one after another
     fingerprint: str  # of all weights; part of every cache key
@@ -77,9 +78,6 @@ class Base(Protocol):
     def network(self) -> nn.Module:
         """The module that adapters are injected into."""
         ...
-
-    @property
-    def device(self) -> torch.device: ...
 
     def prompt_for(self, cohort: Cohort | None) -> str:
         """Return the clinical prompt of a cohort, or the neutral one."""

@@ -31,12 +31,16 @@ class HostBase:
     def __init__(
         self, facts: Family, model: Any, clip: Any, vae: Any, control_net: Any, device: torch.device
     ) -> None:
-        """Take over a comfy.model_base.BaseModel, CLIP, VAE and (or None) control net, and freeze them."""
+        """Take over a comfy.model_base.BaseModel, CLIP, VAE and (or None) control net, and freeze them.
+
+        The model stays where it is, so that the encoders have the device to themselves until it is placed there.
+        """
         self.facts, self.model, self.clip, self.vae = facts, model, clip, vae
         self.family, self.targets, self.blocks = facts.name, facts.targets, facts.blocks
         self.latent_px: int = vae.spacial_compression_encode()
+        self.device = device
         leave_inference_mode(model)
-        model.to(device).eval().requires_grad_(False)
+        model.eval().requires_grad_(False)
         if facts.in_place:
             _keep_norm_inputs(model.diffusion_model)
         if control_net is not None:
@@ -53,10 +57,6 @@ class HostBase:
     @property
     def network(self) -> nn.Module:
         return self.model.diffusion_model
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device
 
     @property
     def text_sees_mask(self) -> bool:
