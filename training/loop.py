@@ -88,8 +88,12 @@ class Loop:
             self._halve(problem)  # out here, where the error no longer holds the tensors of the step
 
     def _update(self, loss: Tensor) -> Step:
-        """Add up loss and gradients of all processes, and change the parameters."""
+        """Add up loss and gradients of all processes, and change the parameters.
+
+        From here on all of them use the smallest micro-batch that one of them needs, which a checkpoint holds.
+        """
         config = self.config.optimizer
+        self.micro_batch = self.processes.smallest(self.micro_batch)
         self.processes.add_up([loss, *(_gradient(p) for p in self.parameters.values())])
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), config.clip_norm or math.inf)
         now = rate(self.step, config)

@@ -49,6 +49,14 @@ class Processes:
         self.add_up([count])
         return bool(count > 0)
 
+    def smallest(self, value: int) -> int:
+        """The smallest of the values that the processes give."""
+        if self.count == 1:
+            return value
+        box = torch.tensor(value, device=self.device)
+        torch.distributed.all_reduce(box, torch.distributed.ReduceOp.MIN)
+        return int(box)
+
     def from_main(self, value: Any) -> Any:
         """Return the main process's value."""
         if self.count == 1:

@@ -1,4 +1,7 @@
-"""One of several processes of a small run: `run_in_process.py CONFIG.toml`."""
+"""One of several processes of a small run: `run_in_process.py CONFIG.toml ROOM`.
+
+All but the main process have memory for ROOM samples at a time.
+"""
 
 from __future__ import annotations
 
@@ -16,4 +19,6 @@ from ccm_pack.training.config import read_config  # noqa: E402
 from ccm_pack.training.processes import join  # noqa: E402
 
 torch.set_num_threads(1)
-small_problem.small_run(read_config(sys.argv[1]), processes=join("cpu")).finish()
+processes = join("cpu")
+problem = small_problem.SmallProblem(None if processes.is_main else int(sys.argv[2]))
+small_problem.small_run(read_config(sys.argv[1]), problem=problem, processes=processes).finish()

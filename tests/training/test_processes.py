@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -24,10 +25,10 @@ def test_every_position_belongs_to_one_process(count):
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_two_processes_train_what_one_does(tmp_path):
-    one, two = (
-        small_config(tmp_path / name, optimizer={"steps": 6, "ema_decay": 0.9}) for name in ("one", "two")
-    )
+def test_two_processes_train_what_one_does_and_keep_the_smaller_micro_batch(tmp_path):
+    """Memory runs out in the second one, which halves its micro-batch; the main one writes the checkpoints."""
+    optimizer = {"steps": 6, "batch": 2, "accumulation": 2, "ema_decay": 0.9, "warmup_steps": 3}
+    one, two = (small_config(tmp_path / name, optimizer=optimizer) for name in ("one", "two"))
     small_run(one).finish()
     (tmp_path / "two.toml").write_text(to_toml(two), "utf-8")
     environ = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -40,7 +41,7 @@ def test_two_processes_train_what_one_does(tmp_path):
         "--main_process_port",
         "0",
     ]
-    command = [sys.executable, *launch, str(HERE / "run_in_process.py"), str(tmp_path / "two.toml")]
+    command = [sys.executable, *launch, str(HERE / "run_in_process.py"), str(tmp_path / "two.toml"), "1"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     a, b = (
@@ -49,3 +50,5 @@ def test_two_processes_train_what_one_does(tmp_path):
     assert a.keys() == b.keys()
     assert all(torch.allclose(a[k], b[k], atol=1e-5) for k in a)
     assert len((tmp_path / "two/log.jsonl").read_text().splitlines()) == 6
+    numbers = json.loads((tmp_path / "two/checkpoints/step_00000003/state.json").read_text())
+    assert numbers["micro_batch"] == 1
