@@ -6,19 +6,15 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ccm_pack.ccm.errors import TrainingError
 from ccm_pack.training.checkpoint import Checkpoint, Checkpoints
-from ccm_pack.training.config import TrainConfig, to_toml
+from kills import Killed, Server, start_server
 from small_problem import SmallProblem, final_hash, small_config, small_run
-
-HERE = Path(__file__).parent
 
 
 def log_steps(folder: Path) -> list[int]:
@@ -161,100 +157,28 @@ def test_what_a_kill_leaves_half_written_is_no_checkpoint_and_is_removed(tmp_pat
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[subprocess.Popen[str]]:
-    if not hasattr(os, "fork"):
-        pytest.skip("needs fork")
-    command = [sys.executable, str(HERE / "run_server.py")]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield process
-        process.stdin.close()
+def server() -> Iterator[Server]:
+    yield from start_server("small_problem")
 
 
-class Remote:
-    """One run in a process of its own."""
-
-    def __init__(self, server: subprocess.Popen[str], config: TrainConfig, resume: bool) -> None:
-        file = Path(config.run.folder).with_suffix(".toml")
-        file.write_text(to_toml(config), "utf-8")
-        server.stdin.write(f"{file} {int(resume)}\n")
-        server.stdin.flush()
-        self.pid = int(server.stdout.readline())
-
-    def send(self, number: int) -> None:
-        try:
-            os.kill(self.pid, number)
-        except ProcessLookupError:
-            pass
-
-    def wait(self, seconds: float) -> bool:
-        """Wait so long at most; returns whether the process has ended."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            try:
-                os.kill(self.pid, 0)
-            except ProcessLookupError:
-                return True
-            time.sleep(0.002)
-        return False
+OFTEN = {"optimizer": {"steps": 30, "ema_decay": 0.9}, "checkpoint": {"every": 1, "keep_last": 2}}
 
 
-def kill_until(server, tmp_path: Path, kills: int, seed: int) -> None:
-    """Kill runs at random moments; each that gets to its end must end like one that was left alone."""
-    options = {"optimizer": {"steps": 30, "ema_decay": 0.9}, "checkpoint": {"every": 1, "keep_last": 2}}
-    whole = small_config(tmp_path / "whole", **options)
+@pytest.mark.parametrize("kills", [30, pytest.param(500, marks=pytest.mark.soak)])
+def test_a_run_killed_at_random_moments_ends_with_the_same_hashes(server, tmp_path, kills):
+    whole = small_config(tmp_path / "whole/run", **OFTEN)
     small_run(whole).finish()
-    expected, rng, done, turn = final_hash(whole), random.Random(seed), 0, 0
-    while done < kills:
-        config, resume = small_config(tmp_path / f"killed_{turn}", **options), False
-        while not ended_before_kill(Remote(server, config, resume), Path(config.run.folder), rng):
-            done += 1
-            checkpoints = Checkpoints(Path(config.run.folder) / "checkpoints", 2)
-            if checkpoints.steps():
-                checkpoints.load(checkpoints.steps()[-1])  # raises if it is damaged
-            resume = True
-        assert final_hash(config) == expected
-        turn += 1
-
-
-def ended_before_kill(remote: Remote, folder: Path, rng: random.Random) -> bool:
-    """Kill a run some random steps and a random part of a step after its start, unless it ends before."""
-    log = folder / "log.jsonl"
-    steps, part, began, seen, step_s = rng.randrange(5), rng.random(), time.monotonic(), 0, 0.05
-    size = log.stat().st_size if log.exists() else 0
-    while seen < steps:
-        if remote.wait(0.002):
-            return True
-        if log.exists() and log.stat().st_size > size:
-            size, seen, step_s, began = (
-                log.stat().st_size,
-                seen + 1,
-                time.monotonic() - began,
-                time.monotonic(),
-            )
-    if remote.wait(part * step_s):
-        return True
-    remote.send(signal.SIGKILL)
-    assert remote.wait(60)
-    return False
-
-
-def test_a_run_killed_at_random_moments_ends_with_the_same_hashes(server, tmp_path):
-    kill_until(server, tmp_path, kills=30, seed=0)
-
-
-@pytest.mark.soak
-def test_a_run_killed_hundreds_of_times_ends_with_the_same_hashes(server, tmp_path):
-    kill_until(server, tmp_path, kills=500, seed=1)
+    killed = Killed(server, random.Random(kills))
+    while killed.kills < kills:
+        config = small_config(tmp_path / f"{killed.runs}/run", **OFTEN)
+        killed.until_done(config)
+        assert final_hash(config) == final_hash(whole)
+    assert killed.in_saves >= kills / 6
 
 
 def test_a_second_ctrl_c_ends_the_run_at_once(server, tmp_path):
     config = small_config(tmp_path / "run", optimizer={"steps": 10**6, "warmup_steps": 0})
-    remote = Remote(server, config, False)
+    remote = server.start(config, resume=False)
     assert not remote.wait(1)
     while not (tmp_path / "run/log.jsonl").exists():
         assert not remote.wait(0.1)
