@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 
@@ -26,10 +27,14 @@ def run(options: Namespace) -> int:
     if trainer.train(config, resume=options.resume, allow_image_split=options.allow_image_split):
         print(f"Done: {config.run.folder}/{trainer.LAST}, and report.md beside it.")
         return 0
-    print(
-        f"Stopped, with a checkpoint. Go on with: python . train {options.config} --resume", file=sys.stderr
-    )
+    print(f"Stopped, with a checkpoint. Go on with: {_again(options)}", file=sys.stderr)
     return 130
+
+
+def _again(options: Namespace) -> str:
+    settings = [word for setting in options.set for word in ("--set", setting)]
+    allowed = ["--allow-image-split"] if options.allow_image_split else []
+    return shlex.join(["python", ".", "train", str(options.config), *settings, *allowed, "--resume"])
 
 
 COMMAND = Command("train", "train an adapter on your own frames", arguments, run, "host")
