@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..ccm.images import UM_PER_PX, to_grey, to_image, to_masks
 from ..ccm.morphometry.biomarkers import measure_batch
 from ..ccm.morphometry.overlay import backgrounds, draw_overlay
-from ..ccm.morphometry.report import describe, to_json
+from ..ccm.morphometry.report import to_json, to_table
+from .display import shown
 
 
 class NerveBiomarkers(io.ComfyNode):
@@ -70,6 +71,6 @@ class NerveBiomarkers(io.ComfyNode):
         frames = measure_batch(masks, um_per_px, fields)
         behind = backgrounds(masks, None if image is None else to_grey(image))
         drawn = [draw_overlay(grey, frame, um_per_px) for grey, frame in zip(behind, frames, strict=True)]
-        table = describe(frames)
-        outputs = table, to_json(frames, um_per_px), to_image(np.stack(drawn))
-        return io.NodeOutput(*outputs, ui=ui.PreviewText(table))
+        table = to_table(frames)
+        outputs = table.text(), to_json(frames, um_per_px), to_image(np.stack(drawn))
+        return io.NodeOutput(*outputs, ui=shown(table))

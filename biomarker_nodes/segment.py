@@ -37,6 +37,7 @@ class SegmentNerves(io.ComfyNode):
             display_name="Segment Nerves",
             category="CCM/measure",
             description="Traces corneal nerves with the embedded network, trained on phantoms only, or your own.",
+            is_output_node=True,
             inputs=[
                 _image(),
                 _um_per_px(),
@@ -82,7 +83,9 @@ class SegmentNerves(io.ComfyNode):
         cls, image: torch.Tensor, um_per_px: float, network: str = segmenters.EMBEDDED
     ) -> io.NodeOutput:
         found = segment_nerves(to_grey(image), um_per_px, segmenters.load(network))
-        return io.NodeOutput(torch.from_numpy(found.mask.astype("float32")), describe(found.quality))
+        quality = describe(found.quality)
+        mask = torch.from_numpy(found.mask.astype("float32"))
+        return io.NodeOutput(mask, quality, ui=ui.PreviewText(quality))
 
 
 class FrameQuality(io.ComfyNode):

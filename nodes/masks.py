@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ..ccm.cohorts import Cohort, parse_cohort
 from ..ccm.errors import CohortError
@@ -76,6 +76,7 @@ class GenerateNerveMask(io.ComfyNode):
                 "Grows synthetic sub-basal nerve plexuses for a cohort or for biomarker targets, with the "
                 "exact biomarkers of each."
             ),
+            is_output_node=True,
             inputs=[
                 io.Combo.Input(
                     "cohort",
@@ -136,7 +137,8 @@ class GenerateNerveMask(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         targets = TreeTargets(cnfl, cnfd, cnbd, tortuosity)
         made = generate_masks(MaskRequest(cohort, targets, count, seed, size, width))
-        return io.NodeOutput(torch.from_numpy(made.masks), made.truth_json)
+        masks = torch.from_numpy(made.masks)
+        return io.NodeOutput(masks, made.truth_json, ui=ui.PreviewMask(masks))
 
 
 def _target(name: str, most: float, meaning: str) -> io.Float.Input:

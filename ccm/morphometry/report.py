@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 
+from ..table import Column, Table
 from .biomarkers import NerveBiomarkers
 
 TOOL = "ComfyUI-CCM morphometry"
@@ -27,32 +28,36 @@ UNITS = {
     "length_um": "um",
     "frame_area_mm2": "mm2",
 }
-_COLUMNS = (  # heading, unit, field, digits
-    ("CNFL", "mm/mm2", "cnfl_mm_per_mm2", 2),
-    ("CNFD", "/mm2", "cnfd_per_mm2", 2),
-    ("CNBD", "/mm2", "cnbd_per_mm2", 2),
-    ("CTBD", "/mm2", "ctbd_per_mm2", 2),
-    ("CNFA", "mm2/mm2", "cnfa", 4),
-    ("CNFW", "um", "cnfw_um", 2),
-    ("CNFrD", "", "cnfrd", 3),
-    ("TC", "", "tortuosity_tc", 2),
-    ("arc/chord", "", "tortuosity_arc_chord", 3),
-    ("main", "fibres", "main_fibres", 0),
-    ("branch", "points", "branch_points", 0),
-    ("branches", "", "branches", 0),
+_COLUMNS = (  # heading, unit, meaning, field, digits
+    ("CNFL", "mm/mm2", "corneal nerve fibre length", "cnfl_mm_per_mm2", 2),
+    ("CNFD", "/mm2", "corneal nerve fibre density: main fibres", "cnfd_per_mm2", 2),
+    ("CNBD", "/mm2", "corneal nerve branch density: branch points on main fibres", "cnbd_per_mm2", 2),
+    ("CTBD", "/mm2", "corneal total branch density: all branches", "ctbd_per_mm2", 2),
+    ("CNFA", "mm2/mm2", "corneal nerve fibre area", "cnfa", 4),
+    ("CNFW", "um", "corneal nerve fibre width, mean by length", "cnfw_um", 2),
+    ("CNFrD", "", "fractal dimension of the centre-lines", "cnfrd", 3),
+    ("TC", "", "tortuosity coefficient, mean over main fibres", "tortuosity_tc", 2),
+    ("arc/chord", "", "length over distance of the ends, mean over main fibres", "tortuosity_arc_chord", 3),
+    ("main", "fibres", "number of main fibres", "main_fibres", 0),
+    ("branch", "points", "number of branch points on main fibres", "branch_points", 0),
+    ("branches", "", "number of branches", "branches", 0),
 )
 
 
-def describe(frames: Sequence[NerveBiomarkers]) -> str:
-    """A table of plain text, one row per frame; "-" stands where a value does not exist."""
-    rows = [["frame", *(heading for heading, *_ in _COLUMNS)], ["", *(unit for _, unit, *_ in _COLUMNS)]]
-    for number, frame in enumerate(frames, start=1):
-        rows.append([str(number), *(_cell(getattr(frame, field), digits) for *_, field, digits in _COLUMNS)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(
-        [*lines, "", f"{TOOL} {VERSION}. Compare only with numbers of the same tool and version."]
+def to_table(frames: Sequence[NerveBiomarkers]) -> Table:
+    """One row per frame; "-" stands where a value does not exist."""
+    columns = (Column("frame"), *(Column(*about) for *about, _, _ in _COLUMNS))
+    rows = (
+        (str(number), *(_cell(getattr(frame, field), digits) for *_, field, digits in _COLUMNS))
+        for number, frame in enumerate(frames, start=1)
     )
+    note = f"{TOOL} {VERSION}. Compare only with numbers of the same tool and version."
+    return Table(columns, tuple(rows), note)
+
+
+def describe(frames: Sequence[NerveBiomarkers]) -> str:
+    """The table as plain text."""
+    return to_table(frames).text()
 
 
 def _cell(value: float, digits: int) -> str:

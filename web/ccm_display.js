@@ -1,0 +1,104 @@
+// Shows in the node itself what a CCM node says: a table where there is one, else its text line for line.
+// ComfyUI draws the images of any node, but text only in "Preview as Text", and there as Markdown.
+
+import { app } from "../../scripts/app.js";
+
+const WIDGET = "ccm_display";
+const MOST_PX = 260; // higher contents scroll
+const STYLE = `
+.ccm-display { overflow: auto; box-sizing: border-box; padding: 6px 8px; border-radius: 4px; user-select: text;
+  color: var(--input-text); background: var(--comfy-input-bg); font: 12px/1.4 ui-monospace, Consolas, Menlo, monospace; }
+.ccm-display pre { margin: 0; font: inherit; white-space: pre; }
+.ccm-display table { border-collapse: collapse; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.ccm-display th, .ccm-display td { padding: 1px 8px; text-align: right; border-bottom: 1px solid var(--border-color); }
+.ccm-display th:first-child, .ccm-display td:first-child { text-align: left; }
+.ccm-display th { font-weight: 600; }
+.ccm-display thead th { position: sticky; top: -6px; background: var(--comfy-input-bg); }
+.ccm-display small, .ccm-display p { color: var(--descrip-text); font-size: 11px; font-weight: 400; }
+.ccm-display p { margin: 4px 0 0; }
+`;
+
+function element(name, content, title) {
+  const made = document.createElement(name);
+  made.append(...[content ?? []].flat());
+  if (title) made.title = title;
+  return made;
+}
+
+function heading([name, unit, meaning]) {
+  return element("th", unit ? [`${name} `, element("small", unit)] : name, meaning);
+}
+
+// The longer side of the table runs down, so that a frame or two fit into a narrow node.
+function drawTable({ columns, rows, note }) {
+  const upright = rows.length < columns.length - 1;
+  const top = upright ? [heading(columns[0]), ...rows.map((row) => element("th", row[0]))] : columns.map(heading);
+  const body = upright
+    ? columns.slice(1).map((column, i) => [heading(column), ...rows.map((row) => element("td", row[i + 1]))])
+    : rows.map((row) => row.map((cell) => element("td", cell)));
+  const table = element("table", [
+    element("thead", element("tr", top)),
+    element("tbody", body.map((cells) => element("tr", cells))),
+  ]);
+  return note ? [table, element("p", note)] : [table];
+}
+
+function display(node) {
+  const widget = node.widgets?.find(({ name }) => name === WIDGET);
+  if (widget) return widget.element;
+  const box = element("div");
+  box.className = "ccm-display";
+  box.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey && box.scrollHeight > box.clientHeight) event.stopPropagation();
+  });
+  const height = () => Math.min(box.ccmHeight ?? 60, MOST_PX);
+  node.addDOMWidget(WIDGET, WIDGET, box, { serialize: false, hideOnZoom: false, getMinHeight: height }).serialize = false;
+  return box;
+}
+
+// The height of the contents: the box itself is stretched to the node, and may not be laid out yet.
+function measure(contents) {
+  const probe = element("div", contents.map((part) => part.cloneNode(true)));
+  probe.className = "ccm-display";
+  probe.style.cssText = "position: absolute; visibility: hidden";
+  document.body.append(probe);
+  const height = probe.offsetHeight + 16; // and a scroll bar below
+  probe.remove();
+  return height;
+}
+
+function show(node, output) {
+  const [table] = output?.ccm_table ?? [];
+  const text = (output?.text ?? []).join("\n");
+  if (!table && !text) return;
+  const contents = table ? drawTable(table) : [element("pre", text)];
+  const box = display(node);
+  box.ccmHeight = measure(contents) + 20; // the margins of a widget
+  box.replaceChildren(...contents);
+  const [width, height] = node.computeSize();
+  node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
+  node.setDirtyCanvas(true, true);
+}
+
+app.registerExtension({
+  name: "CCM.Display",
+  setup() {
+    document.head.append(element("style", STYLE));
+  },
+  beforeRegisterNodeDef(nodeType, { name }) {
+    if (!name.startsWith("CCM_")) return;
+    const { onExecuted } = nodeType.prototype;
+    nodeType.prototype.onExecuted = function (output) {
+      onExecuted?.call(this, output);
+      show(this, output);
+    };
+  },
+  // Coming back to a tab, ComfyUI restores the outputs after the graph, and calls no node.
+  afterConfigureGraph() {
+    setTimeout(() => {
+      for (const node of app.graph.nodes) {
+        if (node.type.startsWith("CCM_")) show(node, app.nodeOutputs?.[node.id]);
+      }
+    }, 100);
+  },
+});
