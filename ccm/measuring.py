@@ -18,6 +18,7 @@ import numpy as np
 from .errors import CCMError
 from .frames.listing import list_frames
 from .frames.reading import read_frame, read_mask
+from .frames.record import Record
 from .images import check_um_per_px
 from .morphometry.biomarkers import measure_nerves
 from .morphometry.report import TOOL, UNITS, VERSION
@@ -62,11 +63,16 @@ def list_tasks(paths: Iterable[Path], masks: bool, um_per_px: float | None) -> l
         for record in found.records:
             file = record.mask if masks and has_masks else record.frame
             if file is not None:
-                known = (record.patient or "", record.eye or "", record.cohort.value if record.cohort else "")
-                tasks[file] = Task(file, masks, *known, record.um_per_px)
+                tasks[file] = task_of(record, file, masks)
         for mask in found.orphan_masks if masks else ():
             tasks[mask] = Task(mask, True, um_per_px=um_per_px or Task.um_per_px)
     return list(tasks.values())
+
+
+def task_of(record: Record, file: Path, is_mask: bool) -> Task:
+    """The task to measure one of a record's files."""
+    cohort = record.cohort.value if record.cohort else ""
+    return Task(file, is_mask, record.patient or "", record.eye or "", cohort, record.um_per_px)
 
 
 def measure_file(task: Task, network: Network | None) -> Row:

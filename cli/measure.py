@@ -56,16 +56,23 @@ def load_network(options: Namespace) -> Network | None:
 
 def measure(options: Namespace) -> int:
     """Measure what is not measured yet, write the tables, and return 1 if any file failed."""
-    from tqdm import tqdm
-
-    from ..ccm.measuring import COLUMNS, list_tasks
-    from ..ccm.row_table import RowTable
-    from .measure_worker import Pool
+    from ..ccm.measuring import list_tasks
     from .writable import check_file
 
     check_file(options.out, fix="choose another file with --out")
     tasks = list_tasks(options.paths, options.masks, options.um_per_px)
-    table = RowTable(options.out, COLUMNS, "frame")
+    return report(options.out, bring_up_to_date(options.out, tasks, options))
+
+
+def bring_up_to_date(out: Path, tasks: Sequence[Task], options: Namespace) -> list[Row]:
+    """Measure the tasks that the table lacks, write it with exactly their rows, and return these in order."""
+    from tqdm import tqdm
+
+    from ..ccm.measuring import COLUMNS
+    from ..ccm.row_table import RowTable
+    from .measure_worker import Pool
+
+    table = RowTable(out, COLUMNS, "frame")
     rows = reusable(table.rows(), tasks, load_network(options))
     waiting = [task for task in tasks if str(task.path) not in rows]
     print(f"{len(tasks)} files, {len(rows)} of them measured before", flush=True)
@@ -78,7 +85,7 @@ def measure(options: Namespace) -> int:
         table.close()
     ordered = [rows[str(task.path)] for task in tasks]
     table.finish(ordered)
-    return report(options.out, ordered)
+    return ordered
 
 
 def reusable(rows: dict[str, Row], tasks: Sequence[Task], network: Network | None) -> dict[str, Row]:

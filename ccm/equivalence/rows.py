@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..cohorts import Cohort, parse_cohort
 from ..errors import CohortError, DataError
@@ -47,15 +47,37 @@ def read_rows(name: str, measured: str, labels: str) -> MeasuredSet:
     line per frame in order, or one line that holds for all frames. Left empty, the measured frames carry cohort
     and patient themselves. Raises DataError on anything else, CohortError naming the frames without a cohort.
     """
+    table = read_table(name, measured, labels)
+    return make_set(name, table.values, table.labels, table.source)
+
+
+class LabelledTable(NamedTuple):
+    """Biomarkers and labels (frame, cohort, patient, where known) of every frame, and the tool."""
+
+    values: tuple[dict[str, float], ...]
+    labels: list[dict[str, Any]]
+    source: str
+
+
+def read_table(name: str, measured: str, labels: str) -> LabelledTable:
+    """Read the same without asking that every frame has a cohort; raises DataError."""
     document = _parse(name, measured)
     frames: list[dict[str, Any]] = document["frames"]
     told = _labels(name, labels, len(frames)) if labels.strip() else frames
-    _check_complete(name, told)
+    values = tuple(_values(name, number, frame) for number, frame in enumerate(frames, start=1))
+    return LabelledTable(values, told, ", ".join(f"{key} {document.get(key, 'unknown')}" for key in SOURCE))
+
+
+def make_set(
+    name: str, values: Sequence[dict[str, float]], labels: Sequence[dict[str, Any]], source: str
+) -> MeasuredSet:
+    """Join the biomarkers of frames with their labels; raises DataError, and CohortError naming frames without one."""
+    _check_complete(name, labels)
     rows = tuple(
-        Row(_values(name, number, frame), parse_cohort(label["cohort"]), label.get("patient") or None)
-        for number, (frame, label) in enumerate(zip(frames, told, strict=True), start=1)
+        Row(frame, parse_cohort(label["cohort"]), label.get("patient") or None)
+        for frame, label in zip(values, labels, strict=True)
     )
-    return MeasuredSet(name, rows, ", ".join(f"{key} {document.get(key, 'unknown')}" for key in SOURCE))
+    return MeasuredSet(name, rows, source)
 
 
 def check_one_tool(real: MeasuredSet, generated: MeasuredSet) -> None:

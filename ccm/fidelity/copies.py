@@ -19,14 +19,10 @@ SHOWN = 12  # pairs on the sheet, the most suspicious
 
 @dataclass(frozen=True)
 class CopyReport:
-    """What was found, and how much chance alone would flag."""
+    """What was found among how many generated frames."""
 
     found: MemorisationResult
     n_generated: int
-
-    @property
-    def by_chance(self) -> float:
-        return self.found.quantile * self.n_generated
 
 
 def find_copies(
@@ -60,7 +56,7 @@ def describe(report: CopyReport) -> str:
     found = report.found
     lines = [
         f"{len(found.copies)} of {report.n_generated} generated frames look like copies; "
-        f"about {report.by_chance:.1f} would by chance.",
+        f"about {found.by_chance:.1f} would by chance.",
     ]
     for index in found.copies[:SHOWN]:
         lines.append(f"  generated {index + 1}: {_caption(found, int(index))}")
@@ -89,7 +85,7 @@ def to_json(report: CopyReport) -> str:
     return json.dumps(
         {
             "copies": [int(index) + 1 for index in found.copies],
-            "expected_by_chance": report.by_chance,
+            "expected_by_chance": report.found.by_chance,
             "nndr_threshold": found.nndr_threshold,
             "dcr_threshold": found.dcr_threshold,
             "dcr_share": found.dcr_share,

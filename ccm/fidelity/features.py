@@ -24,6 +24,14 @@ NERVE_ENCODER = "embedded nerve encoder"
 BATCH = 16  # frames at once: 18 MB of 384 x 384 float64, and frequent progress
 
 
+class Frames(Protocol):
+    """Grey frames in 0..1: an array [N,H,W], or files that are read when a slice of them is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> np.ndarray: ...
+
+
 class FeatureExtractor(Protocol):
     """A network that turns frames into feature vectors."""
 
@@ -79,7 +87,7 @@ class FeatureSet:
 
 def extract(
     extractor: FeatureExtractor,
-    grey: np.ndarray,
+    grey: Frames,
     subjects: Sequence[str] | None = None,
     on_batch: Callable[[int], None] = lambda frames: None,
 ) -> FeatureSet:

@@ -15,6 +15,7 @@ VIOLIN_PX = 46  # half the width of a violin
 DENSITY_STEPS = 64
 SHEET_COLUMNS = 4
 SHEET_FRAME_PX = 120
+ROW_LABEL_PX = 150
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,16 @@ class Group:
     real: tuple[float, ...]
     generated: tuple[float, ...]
     margin: float
+
+
+@dataclass(frozen=True)
+class Range:
+    """A mean with the lowest and the highest value behind it."""
+
+    label: str
+    mean: float
+    low: float
+    high: float
 
 
 def forest(rows: Sequence[Interval], title: str) -> np.ndarray:
@@ -135,6 +146,37 @@ def neighbour_sheet(
         canvas.paste(frame, (x, y), SHEET_FRAME_PX)
         canvas.paste(other, (x + SHEET_FRAME_PX + 2, y), SHEET_FRAME_PX)
         canvas.text((x, y + SHEET_FRAME_PX + 12), caption)
+    return canvas.array()
+
+
+def frame_rows(rows: Sequence[tuple[str, Sequence[np.ndarray]]], title: str) -> np.ndarray:
+    """Rows of frames [H,W] in 0..1, each row with its label on the left."""
+    step = SHEET_FRAME_PX + 6
+    columns = max((len(frames) for _, frames in rows), default=0)
+    canvas = Canvas(max(ROW_LABEL_PX + columns * step + 10, 480), TOP + max(len(rows), 1) * step + 6)
+    canvas.text((12, 22), title)
+    for number, (label, frames) in enumerate(rows):
+        y = TOP + step * number
+        canvas.text((12, y + SHEET_FRAME_PX / 2), label)
+        for column, frame in enumerate(frames):
+            canvas.paste(frame, (ROW_LABEL_PX + column * step, y), SHEET_FRAME_PX)
+    return canvas.array()
+
+
+def ranges(rows: Sequence[Range], title: str, said: str) -> np.ndarray:
+    """Means as dots on their ranges, over one axis from 0; the first row, a floor, is blue, the others orange."""
+    canvas = Canvas(WIDTH, TOP + BOTTOM + 40 * max(len(rows), 1))
+    bottom = canvas.height - BOTTOM
+    axis = Axis.around([0.0, *(x for row in rows for x in (row.low, row.high))], 240, WIDTH - 90)
+    canvas.text((12, 22), title)
+    for number, row in enumerate(rows):
+        y, colour = TOP + 40 * number + 20, ORANGE if number else BLUE
+        canvas.text((12, y), row.label)
+        canvas.line([(axis(row.low), y), (axis(row.high), y)], colour, 4.0)
+        canvas.dot((axis(row.mean), y), colour, 5.0)
+        canvas.text((axis(row.high) + 10, y), f"{row.mean:.3g}")
+    _ticks_below(canvas, axis, bottom)
+    canvas.text((WIDTH / 2, canvas.height - 16), said, "mm")
     return canvas.array()
 
 

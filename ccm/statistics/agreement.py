@@ -12,6 +12,7 @@ from ..errors import DataError
 from .clusters import as_sample
 
 LIMIT = 1.959963984540054  # normal quantile 0.975: 95 % of differences lie within the limits
+ROUNDING = 1e-14  # mean squares this much below those between subjects are those of equal columns
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,9 @@ def icc_agreement(ratings: np.ndarray) -> ICC:
         )
     n, k = table.shape
     rows, columns, rest = _mean_squares(table)
-    value = (rows - rest) / (rows + (k - 1) * rest + k * (columns - rest) / n)
-    if rest == 0.0 and columns == 0.0:
+    if max(rest, columns) <= ROUNDING * rows:
         return ICC(1.0, (1.0, 1.0), n, k)
+    value = (rows - rest) / (rows + (k - 1) * rest + k * (columns - rest) / n)
     a, b = k * value / (n * (1.0 - value)), 1.0 + k * value * (n - 1) / (n * (1.0 - value))
     df = (a * columns + b * rest) ** 2 / (
         (a * columns) ** 2 / (k - 1) + (b * rest) ** 2 / ((n - 1) * (k - 1))

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ccm_pack.ccm.errors import ImageError
-from ccm_pack.ccm.fidelity.memorisation import extract_turned, memorisation, neighbours
+from ccm_pack.ccm.fidelity.memorisation import (
+    extract_turned,
+    memorisation,
+    memorisation_among,
+    neighbours,
+)
 
 
 def test_nearest_distance_and_ratio_by_hand() -> None:
@@ -90,3 +95,33 @@ def test_a_patient_on_both_sides_is_refused(feature_set, rng) -> None:
     heldout = feature_set(rng.standard_normal((2, 2)), ["p3", "p2"])
     with pytest.raises(ImageError, match="p2"):
         memorisation(training, [training], heldout)
+
+
+def test_among_themselves_training_frames_are_judged_by_other_patients(feature_set) -> None:
+    training = feature_set([[0.0], [0.5], [10.0], [30.0], [70.0]], list("aabcd"))
+    found = memorisation_among(feature_set([[10.1], [50.0]]), [training])
+    # With its own patient left out: a 10/30 and 9.5/29.5, b 9.5/10, c 20/29.5, d 40/60. Number 2 is 10/30.
+    assert found.nndr_threshold == pytest.approx(10 / 30)
+    assert found.nndr == pytest.approx([0.1 / 9.6, 20 / 20])
+    assert found.copies.tolist() == [0] and found.n_heldout == 5
+
+
+def test_where_patients_are_unknown_only_the_frame_itself_is_left_out(feature_set) -> None:
+    training = feature_set([[0.0], [0.5], [10.0], [30.0]])
+    found = memorisation_among(feature_set([[20.0], [21.0]]), [training])
+    # 0.5/10, 0.5/9.5, 9.5/10, 20/29.5: number 2 is 0.5/9.5.
+    assert found.nndr_threshold == pytest.approx(0.5 / 9.5)
+
+
+def test_chance_flags_rank_over_one_more_than_the_heldout_frames(feature_set) -> None:
+    training = feature_set([[0.0], [10.0], [30.0], [70.0]])
+    found = memorisation_among(feature_set([[10.1], [50.0]]), [training])
+    assert found.rank == 2 and found.by_chance == pytest.approx(2 * 2 / 5)
+    assert found.copies.tolist() == [0]
+    assert found.p_value == pytest.approx(1 - (3 * 4) / (5 * 6))  # not both above number 2 of 4
+
+
+def test_two_patients_cannot_judge_each_other(feature_set) -> None:
+    training = feature_set([[0.0], [1.0], [2.0]], ["a", "a", "b"])
+    with pytest.raises(ImageError, match="fewer than two training frames are left"):
+        memorisation_among(feature_set([[5.0], [6.0]]), [training])

@@ -49,6 +49,8 @@ def test_icc_of_the_published_table() -> None:
 def test_perfect_agreement_is_one_and_a_constant_shift_lowers_it() -> None:
     once = np.arange(10.0)
     assert icc_agreement(np.stack([once, once], axis=1)).value == 1.0
+    thirds = np.linspace(14.0, 16.0, 12)  # whose mean is not exact in binary
+    assert icc_agreement(np.stack([thirds, thirds], axis=1)).value == 1.0
     shifted = icc_agreement(np.stack([once, once + 5.0], axis=1))
     assert shifted.value == pytest.approx(9.1666667 / (9.1666667 + 12.5), abs=1e-6)
 

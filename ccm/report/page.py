@@ -1,0 +1,292 @@
+"""A report as one HTML page: the answers first, then what they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..cohorts import Cohort
+from ..equivalence.compare import Comparison
+from ..equivalence.margins import SHORT
+from ..equivalence.summary import name_of
+from ..statistics.equivalence import Design
+from ..statistics.means import MeanInterval
+from . import html
+from .clinical import Biomarkers
+from .evaluation import Copies, EvaluationReport
+from .figures import Figure
+from .methods import BIOMARKERS, REFERENCES, TERMS, methods
+from .sets import SetSummary
+from .utility import Utility
+from .visual import Visual
+from .words import Status, limits, verdicts
+
+TITLE = "Real and generated CCM frames compared"
+NOTE = "Generated frames are synthetic. Not for clinical use."
+ABOUT = (
+    "Corneal confocal microscopy (CCM) shows the fine nerves of the cornea, which thin out in diabetic neuropathy. "
+    "This report compares real frames with frames made by a generator, and says what may be claimed of them."
+)
+KINDS = {
+    Status.SHOWN: "good",
+    Status.NOTHING_FOUND: "good",
+    Status.DIFFERENT: "bad",
+    Status.SUSPECT: "bad",
+    Status.NOT_SHOWN: "open",
+    Status.OPEN: "open",
+    Status.NOT_TESTED: "",
+}
+UNITS = {name: unit for name, unit, _ in BIOMARKERS}
+
+
+def to_html(report: EvaluationReport, figures: Sequence[Figure]) -> str:
+    """The whole report as one file that needs nothing else."""
+    said = verdicts(report)
+    answers = [html.verdict(v.question, v.status.value, v.answer, KINDS[v.status]) for v in said]
+    body = [
+        html.paragraph(NOTE, "banner"),
+        html.heading(1, TITLE),
+        html.paragraph(ABOUT, "lead"),
+        '<div class="verdicts">',
+        *answers,
+        "</div>",
+        html.heading(3, "What cannot be concluded"),
+        html.items(limits(report)),
+        *_compared(report, figures),
+        *_visual(report, figures),
+        *_biomarkers(report, figures),
+        *_copies(report, figures),
+        *_utility(report),
+        *_methods(report),
+    ]
+    return html.page(TITLE, body)
+
+
+def _compared(report: EvaluationReport, figures: Sequence[Figure]) -> list[str]:
+    real, generated = report.real, report.generated
+    rows = [(name, cell(real), cell(generated)) for name, cell in _SET_ROWS]
+    for cohort in [*(c.value for c in Cohort), "unknown"]:
+        cells = [_cohort_cell(one, cohort) for one in (real, generated)]
+        if any(cell != "-" for cell in cells):
+            rows.append((f"cohort {cohort}", *cells))
+    relation = "paired: they share masks" if report.settings.design is Design.PAIRED else "independent"
+    rows.append(("relation of the sets", relation, relation))
+    return [
+        html.heading(2, "What was compared"),
+        html.table(["", "real", "generated"], rows),
+        html.paragraph(f"Features for all distances: {report.extractor}."),
+        *_figures(figures, "compared"),
+    ]
+
+
+_SET_ROWS = (
+    ("from", lambda one: one.source),
+    ("frames", lambda one: str(one.frames)),
+    ("patients", lambda one: "unknown" if one.patients is None else str(one.patients)),
+    ("size", lambda one: f"{one.width_px} x {one.height_px} px"),
+    ("with a quality problem", lambda one: "not looked at" if one.doubtful is None else str(one.doubtful)),
+)
+
+
+def _cohort_cell(one: SetSummary, cohort: str) -> str:
+    for count in one.cohorts:
+        if count.cohort == cohort:
+            return f"{count.frames} frames" + (f" of {count.patients} patients" if count.patients else "")
+    return "-"
+
+
+def _visual(report: EvaluationReport, figures: Sequence[Figure]) -> list[str]:
+    title = html.heading(2, "1  Visual fidelity")
+    if not isinstance(report.visual, Visual):
+        return [title, html.paragraph(report.visual.reason)]
+    visual = report.visual
+    found, kid = visual.mmd.statistics, visual.kid.statistics
+    n = f"{visual.mmd.n_a} / {visual.mmd.n_b}"
+    rows = [
+        ("MMD² x 1000", f"{1e3 * found.value:.2f}", _scaled(found.interval), f"p = {found.p_value:.2g}", n),
+        ("KID x 1000", f"{1e3 * kid.value:.2f}", _scaled(kid.interval), f"p = {kid.p_value:.2g}", n),
+    ]
+    if visual.prdc:
+        for name in ("precision", "recall", "density", "coverage"):
+            rows.append((name, f"{getattr(visual.prdc, name):.2f}", "-", "fifth neighbour", n))
+    if visual.frechet and visual.floor:
+        floor = visual.floor
+        rows += [
+            (
+                "Fréchet distance, all frames",
+                f"{visual.frechet.distance:.3g}",
+                "-",
+                "read it beside its floor",
+                n,
+            ),
+            (
+                "same, at the floor's N",
+                f"{floor.real_generated:.3g}",
+                _range(floor.real_generated_range),
+                "mean and range of random halves",
+                f"{floor.n} / {floor.n}",
+            ),
+            (
+                "floor: real against real",
+                f"{floor.real_real:.3g}",
+                _range(floor.real_real_range),
+                "halves of different patients" if floor.subject_disjoint else "patients unknown",
+                f"{floor.n} / {floor.n}",
+            ),
+        ]
+    head = ["measure", "value", "95 % interval or range", "", "N real / generated"]
+    blocks = [
+        title,
+        html.paragraph(
+            "A network turns every frame into numbers; the measures below say how far apart the two clouds of numbers "
+            "lie. Go by MMD and its p: it is the one that is right at any number of frames."
+        ),
+        html.table(head, rows, f"{report.extractor}", numbers=(1, 2)),
+    ]
+    if not visual.floor:
+        blocks.append(
+            html.paragraph("No Fréchet distance is given: too few real frames for a floor beside it.")
+        )
+    return [*blocks, *_figures(figures, "visual"), *_pairs(visual)]
+
+
+def _pairs(visual: Visual) -> list[str]:
+    if visual.pairs is None:
+        return [
+            html.paragraph(
+                "SSIM, MS-SSIM and PSNR compare pairs that share a mask; these sets are not paired.", "soft"
+            )
+        ]
+    rows = [
+        (one.name, _mean(one.pairs), "-" if one.mismatched is None else f"{one.mismatched:.3g}")
+        for one in visual.pairs.measures
+    ]
+    identical = (
+        f" {visual.pairs.identical} pairs are identical and have no PSNR." if visual.pairs.identical else ""
+    )
+    return [
+        html.heading(3, "Similarity of the pairs"),
+        html.table(
+            ["measure", "pairs, mean (95 % interval)", "same frames, wrongly paired"],
+            rows,
+            f"{visual.pairs.n} pairs that share a mask. {visual.pairs.convention}.{identical}",
+            numbers=(1, 2),
+        ),
+        html.paragraph("This measures how a mask is followed, not how real a frame looks.", "soft"),
+    ]
+
+
+def _biomarkers(report: EvaluationReport, figures: Sequence[Figure]) -> list[str]:
+    title = html.heading(2, "2  Biomarkers")
+    if not isinstance(report.biomarkers, Biomarkers):
+        return [title, html.paragraph(report.biomarkers.reason)]
+    tests = report.biomarkers.equivalence
+    unit = "patients" if report.real.patients is not None else "frames, patients unknown"
+    blocks = [
+        title,
+        html.paragraph(
+            "The nerves of every frame were traced and measured. Each row below asks whether the means of real and "
+            "generated frames differ by less than a margin chosen beforehand; a wide interval cannot show that."
+        ),
+        html.table(
+            ["", "cohort", "n", "difference", "90 % interval", "margin", "p", "equivalence", "would take"],
+            [_test_row(one) for one in tests.comparisons],
+            "Equivalence tests (TOST). n: real / generated. Would take: patients a side for 80 % power.",
+            numbers=(3, 4, 5, 6),
+        ),
+        *_figures(figures, "biomarkers"),
+        html.heading(3, "All biomarkers"),
+    ]
+    for cohort in dict.fromkeys(row.cohort for row in report.biomarkers.rows):
+        rows = [
+            (SHORT[row.biomarker], UNITS[SHORT[row.biomarker]], _mean(row.real), _mean(row.generated))
+            for row in report.biomarkers.rows
+            if row.cohort is cohort
+        ]
+        head = ["", "unit", "real", "generated"]
+        caption = f"{cohort.value}: mean (95 % interval) over {unit}; generated frames without a patient count singly"
+        blocks.append(html.table(head, rows, caption, numbers=(2, 3)))
+    return blocks
+
+
+def _test_row(one: Comparison) -> tuple[str, ...]:
+    name, n = name_of(one), f"{len(one.real)} / {len(one.generated)}"
+    margin = f"{one.margin.value:g}"
+    if one.test is None:
+        return name, one.cohort.value, n, "-", "-", margin, "-", f"not tested: {one.reason}", "-"
+    low, high = one.test.interval
+    shown = "shown" if one.test.shown else "not shown"
+    needs = "-" if one.test.shown or one.needed is None else str(one.needed)
+    interval = f"{low:+.2f} to {high:+.2f}"
+    p = f"{one.test.p_value:.2g}"
+    return name, one.cohort.value, n, f"{one.test.difference:+.2f}", interval, margin, p, shown, needs
+
+
+def _copies(report: EvaluationReport, figures: Sequence[Figure]) -> list[str]:
+    title = html.heading(2, "Copies")
+    about = html.paragraph(
+        "A generator that repeats the frames it was trained on scores well everywhere above and leaks patients. Look "
+        "at the pairs: does any generated frame show the nerves of its neighbour?"
+    )
+    if not isinstance(report.copies, Copies):
+        return [title, about, html.paragraph(report.copies.reason)]
+    found = report.copies.found
+    rows = [
+        ("equal to a real frame, pixel for pixel", str(report.exact_copies)),
+        ("flagged as suspiciously close", f"{len(found.copies)} of {len(found.nndr)}"),
+        ("flagged by chance alone, expected", f"{found.by_chance:.1f}"),
+        ("p that chance flags as many", f"{found.p_value:.2g}"),
+        ("NNDR threshold", f"{found.nndr_threshold:.3f}, from {found.n_heldout} real frames"),
+        ("closer (DCR) than 1 % of real frames are to others", f"{found.dcr_share:.1%}"),
+    ]
+    return [title, about, html.table(["", ""], rows), *_figures(figures, "copies")]
+
+
+def _utility(report: EvaluationReport) -> list[str]:
+    title = html.heading(2, "3  Usefulness")
+    if not isinstance(report.utility, Utility):
+        return [title, html.paragraph(report.utility.reason)]
+    rows = [
+        (d.endpoint, d.arm, d.against, f"{d.difference:+.3f}", f"{d.low:+.3f} to {d.high:+.3f}", d.verdict)
+        for d in report.utility.differences
+    ]
+    counts = f"{report.utility.seeds} seeds, {report.utility.patients} test patients"
+    caption = f"Arms: {', '.join(report.utility.arms)}; {counts}."
+    head = ["endpoint", "arm", "against", "difference", "interval", "verdict"]
+    return [title, html.table(head, rows, caption, numbers=(3, 4))]
+
+
+def _methods(report: EvaluationReport) -> list[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in report.provenance.versions.items())
+    return [
+        html.heading(2, "Methods"),
+        *map(html.paragraph, methods(report)),
+        html.heading(3, "Biomarkers"),
+        html.table(["", "unit", "definition"], BIOMARKERS),
+        html.heading(3, "Terms"),
+        html.definitions(TERMS),
+        html.heading(3, "References"),
+        html.items(REFERENCES),
+        html.heading(3, "Made by"),
+        html.block(report.provenance.command),
+        html.paragraph(f"{versions}. All numbers are in the JSON file beside this page. {NOTE}", "soft"),
+    ]
+
+
+def _figures(figures: Sequence[Figure], section: str) -> list[str]:
+    return [html.figure(one.picture, one.caption) for one in figures if one.section == section]
+
+
+def _mean(one: MeanInterval | None) -> str:
+    if one is None:
+        return "-"
+    if one.interval is None:
+        return f"{one.mean:.3g} (n = 1)"
+    return f"{one.mean:.3g} ({one.interval[0]:.3g} to {one.interval[1]:.3g})"
+
+
+def _scaled(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else f"{1e3 * interval[0]:.2f} to {1e3 * interval[1]:.2f}"
+
+
+def _range(limits: tuple[float, float]) -> str:
+    return f"{limits[0]:.3g} to {limits[1]:.3g}"
