@@ -9,7 +9,23 @@ import sys
 from types import FrameType
 
 from ..ccm.errors import CCMError
-from . import ablate, adapter, bench, check, dataset, demo, measure, soak, test, train, ui, weights
+from . import (
+    ablate,
+    adapter,
+    batch,
+    bench,
+    check,
+    dataset,
+    demo,
+    evaluate,
+    measure,
+    soak,
+    test,
+    train,
+    ui,
+    utility,
+    weights,
+)
 from .command import Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -20,10 +36,13 @@ COMMANDS: tuple[Command, ...] = (
     check.COMMAND,
     bench.COMMAND,
     measure.COMMAND,
+    batch.COMMAND,
+    evaluate.COMMAND,
     dataset.COMMAND,
     train.COMMAND,
     adapter.COMMAND,
     ablate.COMMAND,
+    utility.COMMAND,
     weights.COMMAND,
 )
 PASSING_ON = {command.name for command in COMMANDS if command.passes_on}

@@ -57,20 +57,32 @@ def tost_power(standard_error: float, df: float, margin: float, difference: floa
     return float(weights @ inside / 2.0)
 
 
-def power_gain(sd: float, n: int, gain: float) -> float:
-    """P(the 95 % interval of a mean of n patients lies above 0), where their mean is `gain` and their spread sd."""
+def power_gain(sd: float, n: int, gain: float, fixed_error: float = 0.0, fixed_df: float = math.inf) -> float:
+    """P(the 95 % interval of a mean of n patients lies above 0), where their mean is `gain` and their spread sd.
+
+    `fixed_error` is a standard error that more patients do not lower, as that of repeated trainings, with its own
+    degrees of freedom; both together have those after Satterthwaite (1946).
+    """
     from scipy.stats import nct, t
 
-    return float(nct.sf(t.ppf(0.975, n - 1), n - 1, gain * math.sqrt(n) / _positive(sd)))
+    own, fixed = _positive(sd) ** 2 / n, fixed_error**2
+    df = (own + fixed) ** 2 / (own**2 / (n - 1) + fixed**2 / fixed_df)
+    return float(nct.sf(t.ppf(0.975, df), df, gain / math.sqrt(own + fixed)))
 
 
-def patients_gain(sd: float, gain: float, power: float = 0.8) -> int:
-    """Smallest number of patients with which a gain above 0 is shown with this power."""
+def patients_gain(
+    sd: float, gain: float, fixed_error: float = 0.0, fixed_df: float = math.inf, power: float = 0.8
+) -> int:
+    """Smallest number of patients with which a gain above 0 is shown with this power; raises DataError if none is."""
     if not (gain > 0.0 and 0.0 < power < 1.0):
         raise DataError(
             f"No number of patients shows a gain of {gain} with power {power}", fix="expect a gain above 0"
         )
-    return _fewest(lambda n: power_gain(sd, n, gain), power, "expect a larger gain")
+    return _fewest(
+        lambda n: power_gain(sd, n, gain, fixed_error, fixed_df),
+        power,
+        "expect a larger gain, or train more seeds",
+    )
 
 
 def _smallest(power_of: Callable[[int], float], wanted: float, margin: float, difference: float) -> int:

@@ -144,38 +144,79 @@ def uniformity(p_values: list[float]) -> float:
     return float(kstest(p_values, "uniform").pvalue)
 
 
-def test_null_p_is_uniform_over_frames(feature_set, rng) -> None:
-    p = [
-        mmd(
+def null_p_over_frames(feature_set, rng, metric, studies: int) -> list[float]:
+    return [
+        metric(
             feature_set(rng.standard_normal((20, 4))), feature_set(rng.standard_normal((15, 4))), rng, 199
         ).statistics.p_value
-        for _ in range(300)
+        for _ in range(studies)
     ]
-    assert uniformity(p) > 0.01
-    assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.03)
 
 
-def test_null_p_is_uniform_over_subjects_where_frames_would_deceive(feature_set, rng) -> None:
+def null_p_over_subjects(feature_set, rng, studies: int) -> tuple[list[float], list[float]]:
+    """p of 8 subjects with 5 frames a side, by subject and as if every frame were its own subject."""
     by_subject, by_frame = [], []
-    for _ in range(200):
+    for _ in range(studies):
         a, b = clusters(rng, 8, 5), clusters(rng, 8, 5)
         known = [feature_set(x, subject_names(s, 8, 5)) for x, s in ((a, "a"), (b, "b"))]
         by_subject.append(mmd(*known, rng, 199).statistics.p_value)
         by_frame.append(mmd(feature_set(a), feature_set(b), rng, 199).statistics.p_value)
-    assert uniformity(by_subject) > 0.01
-    assert np.mean(np.array(by_subject) <= 0.05) == pytest.approx(0.05, abs=0.04)
-    assert np.mean(np.array(by_frame) <= 0.05) > 0.3
+    return by_subject, by_frame
 
 
-def test_null_p_is_uniform_for_paired_sets(feature_set, rng) -> None:
-    """Every subject gives frames to both sets, generated from its own mask."""
+def null_p_of_pairs(feature_set, rng, studies: int) -> list[float]:
+    """p where each of 12 subjects gives 3 frames to both sets, generated from its own mask."""
     p = []
-    for _ in range(200):
+    for _ in range(studies):
         centres = np.repeat(rng.standard_normal((12, 4)), 3, axis=0)
         sides = [centres + 0.3 * rng.standard_normal((36, 4)) for _ in range(2)]
         names = subject_names("", 12, 3)
         p.append(mmd(*(feature_set(x, names) for x in sides), rng, 199).statistics.p_value)
+    return p
+
+
+def rejected(p_values: list[float]) -> float:
+    return float(np.mean(np.array(p_values) <= 0.05))
+
+
+def test_null_p_is_uniform_over_frames(feature_set, rng) -> None:
+    p = null_p_over_frames(feature_set, rng, mmd, 300)
     assert uniformity(p) > 0.01
+    assert rejected(p) == pytest.approx(0.05, abs=0.03)
+
+
+def test_null_p_is_uniform_over_subjects_where_frames_would_deceive(feature_set, rng) -> None:
+    by_subject, by_frame = null_p_over_subjects(feature_set, rng, 200)
+    assert uniformity(by_subject) > 0.01
+    assert rejected(by_subject) == pytest.approx(0.05, abs=0.04)
+    assert rejected(by_frame) > 0.3
+
+
+def test_null_p_is_uniform_for_paired_sets(feature_set, rng) -> None:
+    assert uniformity(null_p_of_pairs(feature_set, rng, 200)) > 0.01
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("metric", [mmd, kid])
+def test_null_p_is_uniform_over_frames_in_many_studies(feature_set, rng, metric) -> None:
+    p = null_p_over_frames(feature_set, rng, metric, 3000)
+    assert uniformity(p) > 0.01
+    assert rejected(p) == pytest.approx(0.05, abs=0.012)
+
+
+@pytest.mark.soak
+def test_null_p_is_uniform_over_subjects_in_many_studies(feature_set, rng) -> None:
+    by_subject, by_frame = null_p_over_subjects(feature_set, rng, 2000)
+    assert uniformity(by_subject) > 0.01
+    assert rejected(by_subject) == pytest.approx(0.05, abs=0.015)
+    assert rejected(by_frame) > 0.3
+
+
+@pytest.mark.soak
+def test_null_p_is_uniform_for_paired_sets_in_many_studies(feature_set, rng) -> None:
+    p = null_p_of_pairs(feature_set, rng, 2000)
+    assert uniformity(p) > 0.01
+    assert rejected(p) == pytest.approx(0.05, abs=0.015)
 
 
 def test_the_value_is_unbiased_under_the_null_with_clustered_frames(feature_set, rng) -> None:
@@ -216,16 +257,27 @@ def fixed_kernel(a: FeatureSet, b: FeatureSet) -> np.ndarray:
     return gaussian_mixture(squared_distances(np.concatenate([a.values, b.values])), sigma=2.5)
 
 
-def test_the_interval_covers_away_from_zero(feature_set, rng) -> None:
-    """40 subjects of 2 frames a side; the truth is the mean over all repetitions of the unbiased estimate."""
+def coverage(feature_set, rng, studies: int, subjects: int, shift: float) -> float:
+    """Subjects of 2 frames a side; the truth is the mean over all studies of the unbiased estimate."""
     found = []
-    for _ in range(1000):
-        a = feature_set(clusters(rng, 40, 2, shift=2.0), subject_names("a", 40, 2))
-        b = feature_set(clusters(rng, 40, 2), subject_names("b", 40, 2))
+    for _ in range(studies):
+        a = feature_set(clusters(rng, subjects, 2, shift=shift), subject_names("a", subjects, 2))
+        b = feature_set(clusters(rng, subjects, 2), subject_names("b", subjects, 2))
         found.append(two_sample(a, b, fixed_kernel(a, b), rng, 19))
     truth = np.mean([result.value for result in found])
-    covered = [result.interval[0] <= truth <= result.interval[1] for result in found]
-    assert 0.93 <= np.mean(covered) <= 0.97
+    return float(np.mean([result.interval[0] <= truth <= result.interval[1] for result in found]))
+
+
+def test_the_interval_covers_away_from_zero(feature_set, rng) -> None:
+    assert 0.93 <= coverage(feature_set, rng, 1000, subjects=40, shift=2.0) <= 0.97
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("subjects", "shift"), [(40, 2.0), (40, 3.0), (80, 2.0)])
+def test_the_interval_covers_away_from_zero_in_many_studies(
+    feature_set, rng, subjects: int, shift: float
+) -> None:
+    assert 0.93 <= coverage(feature_set, rng, 3000, subjects, shift) <= 0.97
 
 
 @pytest.mark.parametrize(("subjects", "shift"), [(39, 4.0), (60, 0.0)])

@@ -9,8 +9,10 @@ import pytest
 from ccm_pack.ccm.errors import DataError
 from ccm_pack.ccm.statistics.equivalence import Margin, tost_paired, tost_welch
 from ccm_pack.ccm.statistics.power import (
+    patients_gain,
     patients_paired,
     patients_welch,
+    power_gain,
     power_paired,
     power_welch,
     tost_power,
@@ -66,3 +68,31 @@ def test_an_easy_case_needs_few() -> None:
 def test_the_impossible_is_refused(sd: float, margin: float, difference: float, power: float) -> None:
     with pytest.raises(DataError):
         patients_paired(sd, margin, difference, power)
+
+
+def test_power_of_a_gain_is_the_share_of_studies_whose_interval_lies_above_zero(rng) -> None:
+    from scipy.stats import t
+
+    values = 0.5 + rng.standard_normal((4000, 20))
+    low = values.mean(axis=1) - t.ppf(0.975, 19) * values.std(axis=1, ddof=1) / math.sqrt(20)
+    assert power_gain(1.0, 20, 0.5) == pytest.approx(np.mean(low > 0.0), abs=0.025)
+
+
+def test_a_gain_of_half_a_deviation_takes_34_patients() -> None:
+    """The textbook number for a paired t-test, d = 0.5, two-sided 5 %, power 80 % (Cohen 1988)."""
+    assert patients_gain(1.0, 0.5) == 34
+    assert patients_gain(2.0, 1.0) == 34
+
+
+@pytest.mark.parametrize("gain", [0.0, -1.0, 1e-9])
+def test_no_number_of_patients_shows_no_gain(gain: float) -> None:
+    with pytest.raises(DataError):
+        patients_gain(1.0, gain)
+
+
+def test_patients_do_not_make_up_for_what_seeds_vary() -> None:
+    """An error of 0.2 that stays: with no end of patients the power at 0.5 is that of z = 2.5, 1 - Phi(-0.54)."""
+    assert power_gain(1.0, 10**6, 0.5, fixed_error=0.2) == pytest.approx(0.7054, abs=1e-3)
+    assert patients_gain(1.0, 0.5, fixed_error=0.1) > patients_gain(1.0, 0.5)
+    with pytest.raises(DataError, match="more seeds"):
+        patients_gain(1.0, 0.5, fixed_error=0.2, fixed_df=4)
