@@ -19,6 +19,52 @@ LABELS = (
 )
 
 
+def row_inputs() -> list[io.Input]:
+    """The inputs of two measured sets: their biomarkers, their labels, and how to compare them."""
+    return [
+        io.String.Input(
+            "real",
+            force_input=True,
+            tooltip="The json output of Nerve Biomarkers for the real frames.",
+        ),
+        io.String.Input(
+            "generated",
+            force_input=True,
+            tooltip="The json output of Nerve Biomarkers for the generated frames.",
+        ),
+        io.String.Input(
+            "real_labels",
+            multiline=True,
+            default="cohort,patient\n",
+            tooltip=f"Real frames. {LABELS}",
+        ),
+        io.String.Input(
+            "generated_labels",
+            multiline=True,
+            default="cohort\nT1DPN",
+            tooltip=f"Generated frames; the patient may be left out. {LABELS}",
+        ),
+        io.Combo.Input(
+            "design",
+            options=[design.value for design in Design],
+            default=Design.INDEPENDENT.value,
+            tooltip=(
+                "independent: frames from masks of their own. paired: frame i of both sets shares a mask, "
+                "which shows that the mask is followed, not that the population is realistic."
+            ),
+        ),
+        io.String.Input(
+            "margins",
+            multiline=True,
+            default="",
+            tooltip=(
+                "One a line: CNFL 1.5, or CNFD T1DPN 3 # source. Empty: CNFL 1.5 mm/mm2, CNFD and CNBD "
+                "half the standard deviation between patients."
+            ),
+        ),
+    ]
+
+
 class Equivalence(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -31,46 +77,7 @@ class Equivalence(io.ComfyNode):
                 'in every biomarker and cohort together. Too few patients give "not shown".'
             ),
             inputs=[
-                io.String.Input(
-                    "real",
-                    force_input=True,
-                    tooltip="The json output of Nerve Biomarkers for the real frames.",
-                ),
-                io.String.Input(
-                    "generated",
-                    force_input=True,
-                    tooltip="The json output of Nerve Biomarkers for the generated frames.",
-                ),
-                io.String.Input(
-                    "real_labels",
-                    multiline=True,
-                    default="cohort,patient\n",
-                    tooltip=f"Real frames. {LABELS}",
-                ),
-                io.String.Input(
-                    "generated_labels",
-                    multiline=True,
-                    default="cohort\nT1DPN",
-                    tooltip=f"Generated frames; the patient may be left out. {LABELS}",
-                ),
-                io.Combo.Input(
-                    "design",
-                    options=[design.value for design in Design],
-                    default=Design.INDEPENDENT.value,
-                    tooltip=(
-                        "independent: frames from masks of their own. paired: frame i of both sets shares a mask, "
-                        "which shows that the mask is followed, not that the population is realistic."
-                    ),
-                ),
-                io.String.Input(
-                    "margins",
-                    multiline=True,
-                    default="",
-                    tooltip=(
-                        "One a line: CNFL 1.5, or CNFD T1DPN 3 # source. Empty: CNFL 1.5 mm/mm2, CNFD and CNBD "
-                        "half the standard deviation between patients."
-                    ),
-                ),
+                *row_inputs(),
                 io.String.Input(
                     "filename_prefix",
                     default="ccm_equivalence",

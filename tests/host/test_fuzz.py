@@ -14,12 +14,16 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ccm_pack.batch.client import Client
 
 SIDE = 96
+NERVE_ENCODER = "embedded nerve encoder"
+PICTURE = Path(__file__).resolve().parents[2] / "workflows" / "first_steps.jpg"
+SHOWING = {"measured", "distance", "quality", "pairs", "copies", "equal", "report"}  # output nodes of ours
 ANSWER_SECONDS = 300  # far more than any prompt here takes; a server that needs it hangs
 Prompt = dict[str, Any]
 
@@ -57,12 +61,39 @@ def good_prompt() -> Prompt:
             "CCM_Fidelity",
             images_a=["mask", 1],
             images_b=["mask", 1],
-            extractor="embedded nerve encoder",
+            extractor=NERVE_ENCODER,
             seed=0,
+        ),
+        "frames": node("CCM_LoadFrames", path=str(PICTURE), first=0, count=1, um_per_px=1.0),
+        "quality": node("CCM_FrameQuality", image=["frames", 0], um_per_px=["frames", 1]),
+        "pairs": node("CCM_PairedSimilarity", images_a=["mask", 1], images_b=["mask", 1]),
+        "copies": node(
+            "CCM_FindCopies",
+            generated=["mask", 1],
+            training=["mask", 1],
+            heldout=["mask", 1],
+            extractor=NERVE_ENCODER,
+        ),
+        "equal": node("CCM_Equivalence", **tables(), filename_prefix="fuzz"),
+        "report": node(
+            "CCM_Report",
+            real_frames=["mask", 1],
+            generated_frames=["mask", 1],
+            **tables(),
+            extractor=NERVE_ENCODER,
+            seed=0,
+            filename_prefix="fuzz",
         ),
     }
     latent = node("EmptySD3LatentImage", width=SIDE, height=SIDE, batch_size=2)
     return {**ours, "latent": latent, **shown("adapter", "control", "measured", "distance")}
+
+
+def tables() -> dict[str, Any]:
+    """The biomarkers of both frames twice, with cohorts but no patients."""
+    labels = {"real_labels": "cohort\nControl", "generated_labels": "cohort\nControl"}
+    rows = {"real": ["measured", 1], "generated": ["measured", 1]}
+    return {**rows, **labels, "design": "independent", "margins": ""}
 
 
 def shown(*names: str) -> Prompt:
@@ -198,7 +229,7 @@ def odd_name(prompt: Prompt, rng: random.Random) -> None:
 
 
 def no_output(prompt: Prompt, rng: random.Random) -> None:
-    for name in [name for name in prompt if name.startswith("show ") or name == "distance"]:
+    for name in [name for name in prompt if name.startswith("show ") or name in SHOWING]:
         del prompt[name]
 
 

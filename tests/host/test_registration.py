@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name("import_pack.py")
 NODE_IDS = {
     "CCM_LoadNano",
+    "CCM_LoadFoundation",
     "CCM_LoadAdapter",
     "CCM_DPNPrompt",
     "CCM_PrepareNerveMask",
@@ -29,6 +30,7 @@ NODE_IDS = {
     "CCM_PairedSimilarity",
     "CCM_FindCopies",
     "CCM_Equivalence",
+    "CCM_Report",
 }
 
 
