@@ -6,13 +6,18 @@ wording does no harm; an empty prompt is the unconditional one.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from .errors import WeightsError
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "ccm_nano_text.safetensors"
 MAX_WORDS = 40
 WIDTH = 192
 PAD = 0
@@ -75,3 +80,27 @@ class PromptEncoder(nn.Module):
         real = (numbers != PAD).to(context)[..., None]
         pooled = self.pool((context * real).sum(1) / real.sum(1).clamp(min=1.0))
         return EncodedPrompt(context, pooled)
+
+
+def load_prompt_encoder(path: Path = WEIGHTS) -> tuple[PromptEncoder, WordTokenizer]:
+    """Load encoder and words from a weight file; raises WeightsError when it is missing or damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            words = json.loads(file.metadata()["ccm.words"])
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        encoder = PromptEncoder(len(words))
+        encoder.load_state_dict(state)
+    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"The prompt encoder {path.name} cannot be read from {path.parent} ({error})",
+            fix="restore the folder weights/ from the pack's repository",
+        ) from error
+    return encoder.eval(), WordTokenizer(words)
+
+
+@torch.no_grad()
+def encode_prompts(encoder: PromptEncoder, tokenizer: WordTokenizer, texts: Sequence[str]) -> EncodedPrompt:
+    """Encode texts without gradients."""
+    return encoder(tokenizer.batch(texts))
