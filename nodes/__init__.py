@@ -7,12 +7,14 @@ from comfy_api.latest import io
 from .adapter import LoadAdapter
 from .concat import NerveMaskConcat
 from .conditioning import ApplyNerveMaskControl, DPNPrompt
+from .foundation import LoadFoundation
 from .masks import GenerateNerveMask, PrepareNerveMask
 from .nano import LoadNano
 from .reference import NerveMaskReference
 
 NODES: list[type[io.ComfyNode]] = [
     LoadNano,
+    LoadFoundation,
     LoadAdapter,
     DPNPrompt,
     PrepareNerveMask,

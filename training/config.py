@@ -33,7 +33,7 @@ class BaseConfig:
     )
     vae: str = key("autoencoder; a name in models/vae or a path", "")
     control_net: str = key("control net that takes the nerve mask; a name in models/controlnet or a path", "")
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = key(
+    dtype: Literal["auto", "fp32", "bf16", "fp16", "fp8"] = key(
         "type of the frozen weights; auto is the file's own on a GPU and fp32 on a CPU", "auto"
     )
 

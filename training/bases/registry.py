@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ...ccm.errors import TrainingError
+from ...ccm.foundation import FOLDERS, source_of
 from .families import FAMILIES, Family
 from .host_base import HostBase
 
 if TYPE_CHECKING:
     from ..config import BaseConfig
 
-FOLDERS = {  # of the host, by key of the table [base]
-    "checkpoint": "checkpoints",
-    "diffusion_model": "diffusion_models",
-    "text_encoder": "text_encoders",
-    "vae": "vae",
-    "control_net": "controlnet",
+DTYPES = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "fp8": torch.float8_e4m3fn,
 }
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-WORDS = "ccm.words"  # metadata of the embedded prompt encoder's file
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +34,17 @@ def load_base(config: BaseConfig) -> HostBase:
     """
     from comfy import model_management
 
+    from ...nodes.host_loading import load_text_encoder, load_vae
+
     facts = _family(config.family)
     paths = _paths(config)
     with torch.inference_mode(False):
         options = _options(config.dtype)
         model, clip, vae = _load_model(paths, options)
         if "text_encoder" in paths:
-            clip = _load_text_encoder(paths["text_encoder"], facts)
+            clip = load_text_encoder(paths["text_encoder"], facts.clip_type)
         if "vae" in paths:
-            vae = _load_vae(paths["vae"][0])
+            vae = load_vae(paths["vae"][0])
         control_net = _load_control_net(paths, options)
         _check(facts, model, clip, vae)
         if control_net is None and facts.mask == "control":
@@ -88,9 +88,10 @@ def find_file(name: str | Path, key: str) -> Path:
     if Path(name).expanduser().is_file():
         return Path(name).expanduser()
     folders = ", ".join(folder_paths.get_folder_paths(FOLDERS[key]))
+    source = (found := source_of(str(name))) and f" of {found}"
     raise TrainingError(
         f"[base] {key} = {str(name)!r} is neither a file nor in {folders}",
-        fix=f"put the file into one of these folders, or give its path in [base] {key}",
+        fix=f"put the file{source} into one of these folders, or give its path in [base] {key}",
     )
 
 
@@ -117,39 +118,6 @@ def _load_model(paths: dict[str, list[Path]], options: dict[str, Any]) -> tuple[
         str(paths["checkpoint"][0]), output_clip="text_encoder" not in paths, model_options=options
     )
     return loaded[:3]
-
-
-def _load_text_encoder(files: list[Path], facts: Family) -> Any:
-    import comfy.sd
-    import comfy.utils
-
-    if len(files) == 1 and _has_words(files[0]):
-        from ...nodes.nano_clip import load_nano_clip
-
-        content: Any = comfy.utils.load_torch_file(str(files[0]), safe_load=True, return_metadata=True)
-        return load_nano_clip(*content)
-    kind = getattr(comfy.sd.CLIPType, facts.clip_type)
-    return comfy.sd.load_clip([str(file) for file in files], clip_type=kind)
-
-
-def _has_words(file: Path) -> bool:
-    """Tell the embedded prompt encoder from the host's text encoders."""
-    from safetensors import safe_open
-
-    if file.suffix != ".safetensors":
-        return False
-    with safe_open(file, "pt") as opened:
-        return WORDS in (opened.metadata() or {})
-
-
-def _load_vae(file: Path) -> Any:
-    import comfy.sd
-    import comfy.utils
-
-    state, metadata = comfy.utils.load_torch_file(str(file), return_metadata=True)
-    vae = comfy.sd.VAE(sd=state, metadata=metadata)
-    vae.throw_exception_if_invalid()
-    return vae
 
 
 def _load_control_net(paths: dict[str, list[Path]], options: dict[str, Any]) -> Any:
