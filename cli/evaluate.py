@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from ..ccm.report.sets import EvaluationSet
 
 NERVE, EFFICIENTNET = "nerve", "efficientnet"
+REMARK = (
+    'A demonstration: the "real" frames are phantoms, drawn by a program, and the generated ones are made by CCM-nano, '
+    "which has learnt from other phantoms. It shows what a report looks like; nothing in it is about patients."
+)
 DEMONSTRATION = OUTPUT / "report"
 
 
@@ -80,7 +84,7 @@ def _evaluate(options: Namespace) -> int:
     utility = read_utility(options.utility) if options.utility else None
     extractor = _extractor(options.extractor, options.out)
     real, generated, training = _sets(options)
-    made_by = Provenance(_command(options), program_versions())
+    made_by = Provenance(_command(options), program_versions(), REMARK if options.demonstration else "")
     seen = frames_seen(extractor, real, generated, training)
     with tqdm(total=seen, unit="frame", desc="comparing", file=sys.stderr) as bar:
         report = evaluate(real, generated, extractor, settings, made_by, training, utility, bar.update)

@@ -28,8 +28,8 @@ from .visual import Visual, measure_visual
 
 Pillar = TypeVar("Pillar")
 NO_UTILITY = (
-    "Not tested. `python . utility CONFIG.toml` trains small networks with and without generated frames and tests "
-    "them on patients that no generator has seen; give its result with --utility utility.json."
+    "Not tested here. The command python . utility trains small networks with and without generated frames and tests "
+    "them on patients that no generator has seen; python . evaluate takes its result with --utility utility.json."
 )
 
 
@@ -51,10 +51,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made the report: the command that makes it again, and the versions of the programs."""
+    """What made the report: the command that makes it again, the versions of the programs, what to know of the sets."""
 
     command: str
     versions: dict[str, str]
+    remark: str = ""
 
 
 def program_versions() -> dict[str, str]:

@@ -79,15 +79,15 @@ def _visual(report: EvaluationReport) -> list[Figure]:
         Range("real against real (floor)", floor.real_real, *floor.real_real_range),
         Range("generated against real", floor.real_generated, *floor.real_generated_range),
     ]
-    said = f"Frechet distance at {floor.n} frames a side: mean and range over {floor.splits} random halvings"
+    said = f"Fréchet distance at {floor.n} frames a side: mean and range over {floor.splits} random halvings"
     caption = (
-        "The Frechet distance of generated frames beside its floor: what two halves of the real set, of different "
+        "The Fréchet distance of generated frames beside its floor: what two halves of the real set, of different "
         "patients, score against each other. Only the gap between the two rows says something about the generator."
         if floor.subject_disjoint
-        else "The Frechet distance beside what two halves of the real set score. Patients are unknown, so both "
+        else "The Fréchet distance beside what two halves of the real set score. Patients are unknown, so both "
         "halves may hold the same patients, and the floor is too low."
     )
-    return [Figure("frechet", "visual", caption, ranges(rows, "Frechet distance and its floor", said))]
+    return [Figure("frechet", "visual", caption, ranges(rows, "Fréchet distance and its floor", said))]
 
 
 def _biomarkers(report: EvaluationReport) -> list[Figure]:

@@ -17,10 +17,10 @@ body { margin: 0 auto; padding: 1.5rem 1.25rem 4rem; max-width: 64rem; backgroun
 h1 { font-size: 1.9rem; line-height: 1.2; margin: .5rem 0 .25rem; }
 h2 { font-size: 1.35rem; margin: 2.6rem 0 .6rem; padding-top: .6rem; border-top: 2px solid var(--ink); }
 h3 { font-size: 1.05rem; margin: 1.6rem 0 .4rem; }
-p, ul, dl { margin: .5rem 0 .9rem; max-width: 46rem; }
+p, ul, dl { margin: .5rem 0 .9rem; max-width: 46rem; overflow-wrap: anywhere; }
 .lead { font-size: 1.1rem; }
 .soft, figcaption, caption { color: var(--soft); font-size: .92rem; }
-.banner { background: #fff4d6; border: 1px solid #e5c65c; padding: .5rem .8rem; font-weight: 600; }
+.banner { max-width: none; background: #fff4d6; border: 1px solid #e5c65c; padding: .5rem .8rem; font-weight: 600; }
 .verdicts { display: grid; gap: .7rem; margin: 1rem 0; }
 .verdict { border: 1px solid var(--line); border-left: 6px solid var(--soft); padding: .7rem .9rem; }
 .verdict p { margin: .25rem 0 0; max-width: none; }
@@ -42,7 +42,7 @@ code, pre { font: .88rem/1.5 ui-monospace, "Liberation Mono", Consolas, monospac
 pre { background: var(--tint); padding: .7rem .9rem; overflow-x: auto; }
 dt { font-weight: 600; margin-top: .4rem; } dd { margin: 0 0 0 1.2rem; }
 @media (max-width: 40rem) { body { padding: 1rem .8rem 3rem; } img { max-width: none; width: 44rem; }
-  .chip { float: none; display: inline-block; margin: 0 0 .3rem; } }
+  .chip { float: none; display: block; width: max-content; margin: 0 0 .35rem; } }
 @media print { body { max-width: none; font-size: 11pt; padding: 0; } figure, .verdict, tr { break-inside: avoid; }
   h2, h3 { break-after: avoid; } .table, figure { overflow: visible; } img { max-width: 100%; } }
 """

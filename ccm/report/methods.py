@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..equivalence.summary import name_of
 from ..fidelity.paired import CONVENTION
 from ..statistics.equivalence import Design
 from .clinical import Biomarkers
@@ -111,19 +110,13 @@ def _biomarkers(report: EvaluationReport) -> list[str]:
     if not isinstance(report.biomarkers, Biomarkers):
         return []
     tests = report.biomarkers.equivalence
-    sources: dict[tuple[str, str], list[str]] = {}
-    for one in tests.comparisons:
-        where = f"{one.margin.value:g} in {one.cohort}"
-        sources.setdefault((name_of(one), one.margin.source), []).append(where)
-    margins = [f"{name} {', '.join(where)}: {source}." for (name, source), where in sources.items()]
     test = "paired" if tests.design is Design.PAIRED else "Welch"
     return [
         f"Nerves of both sets were traced and measured by one tool ({tests.source}). Frames of a patient were "
         f"averaged. Equivalence was tested by {test} TOST on patient means at 5 %, each biomarker in "
         "each cohort, and is claimed only if all tests pass (intersection-union, so without "
-        "correction). Means carry 95 % intervals (Student's t over patients), differences 90 % intervals.",
-        "Margins, to be chosen before measuring; no margin for these biomarkers has been published. "
-        + " ".join(margins),
+        "correction). Means carry 95 % intervals (Student's t over patients), differences 90 % intervals; "
+        "the margins and their sources are in the table below.",
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from enum import Enum
@@ -19,15 +20,27 @@ from .page import NOTE, to_html
 from .words import limits, verdicts
 
 FORMAT = "ccm-evaluation-1"
+COLUMNS = 100  # of the text
 
 
 def describe(report: EvaluationReport) -> str:
     """The answers and what cannot be concluded, as plain text."""
     lines = [f"{report.generated.frames} generated frames against {report.real.frames} real ones", ""]
     for one in verdicts(report):
-        lines += [f"{one.pillar}: {one.status.value.upper()}", f"  {one.answer}"]
-    lines += ["", "What cannot be concluded:", *(f"- {text}" for text in limits(report)), "", NOTE]
-    return "\n".join(lines)
+        lines += [f"{one.pillar}: {one.status.value.upper()}", _wrapped(one.answer, "  ", "  ")]
+    lines += ["", "What cannot be concluded:", *(_wrapped(text, "- ", "  ") for text in limits(report))]
+    return "\n".join([*lines, "", NOTE])
+
+
+def _wrapped(text: str, first: str, others: str) -> str:
+    return textwrap.fill(
+        text,
+        COLUMNS,
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def to_json(report: EvaluationReport) -> str:

@@ -8,6 +8,7 @@ from ..cohorts import Cohort
 from ..equivalence.compare import Comparison
 from ..equivalence.margins import SHORT
 from ..equivalence.summary import name_of
+from ..fidelity.two_sample import INTERVAL_SUBJECTS, TwoSampleResult
 from ..statistics.equivalence import Design
 from ..statistics.means import MeanInterval
 from . import html
@@ -26,11 +27,13 @@ ABOUT = (
     "Corneal confocal microscopy (CCM) shows the fine nerves of the cornea, which thin out in diabetic neuropathy. "
     "This report compares real frames with frames made by a generator, and says what may be claimed of them."
 )
+MARGINS = "To be chosen before measuring; no margin for these biomarkers has been published."
 KINDS = {
     Status.SHOWN: "good",
     Status.NOTHING_FOUND: "good",
     Status.DIFFERENT: "bad",
     Status.SUSPECT: "bad",
+    Status.NO_DIFFERENCE: "open",
     Status.NOT_SHOWN: "open",
     Status.OPEN: "open",
     Status.NOT_TESTED: "",
@@ -46,6 +49,7 @@ def to_html(report: EvaluationReport, figures: Sequence[Figure]) -> str:
         html.paragraph(NOTE, "banner"),
         html.heading(1, TITLE),
         html.paragraph(ABOUT, "lead"),
+        *([html.paragraph(report.provenance.remark, "banner")] if report.provenance.remark else []),
         '<div class="verdicts">',
         *answers,
         "</div>",
@@ -102,8 +106,8 @@ def _visual(report: EvaluationReport, figures: Sequence[Figure]) -> list[str]:
     found, kid = visual.mmd.statistics, visual.kid.statistics
     n = f"{visual.mmd.n_a} / {visual.mmd.n_b}"
     rows = [
-        ("MMD² x 1000", f"{1e3 * found.value:.2f}", _scaled(found.interval), f"p = {found.p_value:.2g}", n),
-        ("KID x 1000", f"{1e3 * kid.value:.2f}", _scaled(kid.interval), f"p = {kid.p_value:.2g}", n),
+        ("MMD² x 1000", f"{1e3 * found.value:.2f}", _scaled(found.interval), _p_text(found), n),
+        ("KID x 1000", f"{1e3 * kid.value:.2f}", _scaled(kid.interval), _p_text(kid), n),
     ]
     if visual.prdc:
         for name in ("precision", "recall", "density", "coverage"):
@@ -133,7 +137,7 @@ def _visual(report: EvaluationReport, figures: Sequence[Figure]) -> list[str]:
                 f"{floor.n} / {floor.n}",
             ),
         ]
-    head = ["measure", "value", "95 % interval or range", "", "N real / generated"]
+    head = ["measure", "value", "95 % interval or range", "note", "N real / generated"]
     blocks = [
         title,
         html.paragraph(
@@ -260,6 +264,7 @@ def _methods(report: EvaluationReport) -> list[str]:
     return [
         html.heading(2, "Methods"),
         *map(html.paragraph, methods(report)),
+        *_margins(report),
         html.heading(3, "Biomarkers"),
         html.table(["", "unit", "definition"], BIOMARKERS),
         html.heading(3, "Terms"),
@@ -269,6 +274,25 @@ def _methods(report: EvaluationReport) -> list[str]:
         html.heading(3, "Made by"),
         html.block(report.provenance.command),
         html.paragraph(f"{versions}. All numbers are in the JSON file beside this page. {NOTE}", "soft"),
+    ]
+
+
+def _margins(report: EvaluationReport) -> list[str]:
+    if not isinstance(report.biomarkers, Biomarkers):
+        return []
+    rows = [
+        (
+            name_of(one),
+            one.cohort.value,
+            f"{one.margin.value:g}",
+            UNITS.get(name_of(one), ""),
+            one.margin.source,
+        )
+        for one in report.biomarkers.equivalence.comparisons
+    ]
+    return [
+        html.heading(3, "Margins"),
+        html.table(["", "cohort", "margin", "unit", "source"], rows, MARGINS, numbers=(2,)),
     ]
 
 
@@ -282,6 +306,15 @@ def _mean(one: MeanInterval | None) -> str:
     if one.interval is None:
         return f"{one.mean:.3g} (n = 1)"
     return f"{one.mean:.3g} ({one.interval[0]:.3g} to {one.interval[1]:.3g})"
+
+
+def _p_text(found: TwoSampleResult) -> str:
+    """The p, and why no interval stands beside it."""
+    p = f"p = {found.p_value:.2g}"
+    if found.interval is not None:
+        return p
+    few = min(found.subjects_a, found.subjects_b) < INTERVAL_SUBJECTS
+    return f"{p}; no interval {f'below {INTERVAL_SUBJECTS} patients a side' if few else 'so close to zero'}"
 
 
 def _scaled(interval: tuple[float, float] | None) -> str:

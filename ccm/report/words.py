@@ -23,6 +23,7 @@ class Status(str, Enum):
 
     SHOWN = "shown"
     NOTHING_FOUND = "nothing found"
+    NO_DIFFERENCE = "no difference found"
     NOT_SHOWN = "not shown"
     DIFFERENT = "different"
     SUSPECT = "look closer"
@@ -71,7 +72,7 @@ def _visual(report: EvaluationReport) -> tuple[Status, str]:
     p = f"p = {found.p_value:.2g}"
     if found.p_value > ALPHA:
         told = f"No difference was found ({p}), which does not show that there is none."
-        return Status.NOT_SHOWN, told
+        return Status.NO_DIFFERENCE, told
     if report.real.patients is None:
         told = f"The sets differ if every frame is a patient of its own ({p}); with unknown patients p is too small."
         return Status.OPEN, told
@@ -82,7 +83,7 @@ def _visual(report: EvaluationReport) -> tuple[Status, str]:
 def _covered(visual: Visual) -> str:
     if visual.prdc is None:
         return ""
-    return f" {visual.prdc.coverage:.0%} of the real frames have a generated frame among their nearest neighbours."
+    return f" {visual.prdc.coverage:.0%} of the real frames have a generated frame near them (coverage)."
 
 
 def _biomarkers(report: EvaluationReport) -> tuple[Status, str]:
@@ -165,7 +166,7 @@ def _unknown(report: EvaluationReport) -> list[str]:
     if report.real.patients is None:
         found.append(
             "The patients of the real frames are unknown, so frames of one patient count as independent: p-values are "
-            "too small, intervals too narrow, the floor of the Frechet distance too low. Nothing can be claimed. Give "
+            "too small, intervals too narrow, the floor of the Fréchet distance too low. Nothing can be claimed. Give "
             "a table.csv with the columns frame, cohort, patient."
         )
     for name, one in _sides(report):
@@ -188,7 +189,7 @@ def _small(report: EvaluationReport) -> list[str]:
     few = [f"{name} {one.frames}" for name, one in _sides(report) if one.frames < FEW_FRAMES]
     if few:
         found.append(
-            f"Few frames ({', '.join(few)}): precision, recall and the Frechet distance say little below "
+            f"Few frames ({', '.join(few)}): precision, recall and the Fréchet distance say little below "
             f"{FEW_FRAMES} a side."
         )
     thin = [
@@ -211,11 +212,12 @@ def _unlike(report: EvaluationReport) -> list[str]:
     for name, one in _sides(report):
         if one.distinct < one.frames:
             found.append(f"{one.frames - one.distinct} {name} frames repeat another {name} frame.")
-        if one.doubtful:
-            found.append(
-                f"{one.doubtful} of {one.frames} {name} frames have a quality problem (see the table of "
-                "measurements); they are kept, since leaving them out would flatter the worse set."
-            )
+    doubtful = [f"{one.doubtful} of {one.frames} {name}" for name, one in _sides(report) if one.doubtful]
+    if doubtful:
+        found.append(
+            f"{' and '.join(doubtful)} frames have a quality problem, which the tables of measurements name. They are "
+            "kept, since leaving them out would flatter the worse set."
+        )
     missing = {count.cohort for count in report.real.cohorts} ^ {
         count.cohort for count in report.generated.cohorts
     }

@@ -36,7 +36,12 @@ def test_an_action_that_can_be_left_out_is_in_brackets(told) -> None:
 
 @pytest.mark.parametrize(
     ("name", "place"),
-    [("measure", "docs/measuring.md"), ("bench", "benchmarks/"), ("adapter", "docs/adapters.md")],
+    [
+        ("measure", "docs/measuring.md"),
+        ("evaluate", "docs/evaluation.md"),
+        ("bench", "benchmarks/"),
+        ("adapter", "docs/adapters.md"),
+    ],
 )
 def test_the_help_says_where_more_is_explained(told, name: str, place: str) -> None:
     assert place in told(name, "--help") and (ROOT / place).exists()

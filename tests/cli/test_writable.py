@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ccm_pack import cli
 from ccm_pack.ccm.errors import DataError
-from ccm_pack.cli import dataset, demo, demo_graph, measure
+from ccm_pack.cli import dataset, demo, demo_graph, evaluate, measure
 from ccm_pack.cli.command import Command
 from ccm_pack.cli.writable import check_file, check_folder
 
@@ -50,6 +50,7 @@ def test_a_folder_beneath_a_file_cannot_be_written(beneath_a_file: Path) -> None
     ("command", "arguments", "fix"),
     [
         (measure.COMMAND, ["frames", "--out"], "choose another file with --out"),
+        (evaluate.COMMAND, ["real", "made", "--out"], "choose another folder with --out"),
         (dataset.COMMAND, ["check", "frames", "--out"], "choose another file with --out"),
         (dataset.COMMAND, ["phantoms"], "choose another folder"),
         (demo.COMMAND, ["--output"], "choose another folder with --output"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ccm_pack.batch.client import Client, ExecutionError, Graph, RefusedError
+from ccm_pack.batch.client import Client, ExecutionError, Graph, Outputs, RefusedError
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,20 +59,25 @@ def graph_of(real: Path, generated: Path) -> Graph:
     return graph
 
 
+def told(outputs: Outputs) -> str:
+    """The text of the report, its line breaks made spaces."""
+    return " ".join(outputs.text("report").split())
+
+
 def refusal(client: Client, graph: Graph) -> str:
     """What the user is told of a graph that cannot run."""
-    with pytest.raises((ExecutionError, RefusedError)) as told:
+    with pytest.raises((ExecutionError, RefusedError)) as raised:
         client.run(graph)
-    if isinstance(told.value, RefusedError):
-        return json.dumps(told.value.node_errors)
-    return str(told.value)
+    if isinstance(raised.value, RefusedError):
+        return json.dumps(raised.value.node_errors)
+    return str(raised.value)
 
 
 def test_two_folders_give_text_figures_and_a_page(
     client: Client, server: Any, real: Path, made: Path
 ) -> None:
     outputs = client.run(graph_of(real, made))
-    text = outputs.text("report")
+    text = told(outputs)
     assert text.startswith("8 generated frames against 8 real ones")
     assert "What cannot be concluded:" in text and "Not for clinical use" in text
     assert len(outputs.files("figures")) == 7
@@ -85,7 +90,7 @@ def test_two_folders_give_text_figures_and_a_page(
 
 
 def test_one_set_twice_is_called_so(client: Client, real: Path) -> None:
-    text = client.run(graph_of(real, real)).text("report")
+    text = told(client.run(graph_of(real, real)))
     assert "8 of 8 generated frames equal a real frame pixel for pixel" in text
     assert "Biomarkers: CANNOT BE CONCLUDED" in text
 
@@ -128,7 +133,7 @@ def test_frames_without_a_cohort_get_a_report_but_equivalence_refuses_them_by_na
 ) -> None:
     bare = write_set(tmp_path / "bare", range(100, 104), cohort="", patients=False)
     graph = graph_of(real, bare)
-    text = client.run(graph).text("report")
+    text = told(client.run(graph))
     assert "These generated frames have no cohort: 0.png, 1.png, 2.png, 3.png" in text
     inputs = graph["report"]["inputs"]
     kept = ("real", "generated", "real_labels", "generated_labels", "design", "margins", "filename_prefix")
