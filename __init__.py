@@ -22,6 +22,9 @@ async def comfy_entrypoint() -> ComfyExtension:
 
     from .biomarker_nodes import NODES as MEASURING
     from .nodes import NODES as GENERATING
+    from .nodes import provenance
+
+    provenance.register()
 
     class CCMExtension(ComfyExtension):
         async def get_node_list(self) -> list[type[io.ComfyNode]]:

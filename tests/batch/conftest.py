@@ -1,0 +1,28 @@
+"""Stand-ins for ComfyUI, gone after each test; the tests of this folder import what lies beside them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ccm_pack.host.server import free_port
+
+sys.path.append(str(Path(__file__).parent))
+
+from batch_helpers import Server  # noqa: E402
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Start a stand-in: serve("--fault", "500")."""
+    servers: list[Server] = []
+
+    def start(*options: str) -> Server:
+        servers.append(Server(free_port(), list(options)).start())
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill()
