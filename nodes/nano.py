@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..ccm.block_encoder import simplify
 from ..ccm.errors import WeightsError
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
@@ -49,6 +50,7 @@ class LoadNano(io.ComfyNode):
         import comfy.controlnet
 
         model, _, vae, _ = _load_checkpoint(BASE_FILE)
+        simplify(vae.first_stage_model)
         state, metadata = _read(TEXT_FILE)
         from .nano_clip import load_nano_clip
 
