@@ -31,8 +31,9 @@ class BlockEncoder(nn.Module):
 
 
 def simplify(autoencoder: Any) -> None:
-    """Let a TAESD's encoder compute the projection that it is; one that is none stays as it is."""
-    blocks = as_blocks(autoencoder.taesd_encoder)
+    """Let a TAESD's encoder compute the projection that it is; one that is none stays, and so do other autoencoders."""
+    encoder = getattr(autoencoder, "taesd_encoder", None)
+    blocks = None if encoder is None else as_blocks(encoder)
     if blocks is not None:
         autoencoder.taesd_encoder = blocks
 
