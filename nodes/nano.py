@@ -51,6 +51,7 @@ class LoadNano(io.ComfyNode):
 
         model, _, vae, _ = _load_checkpoint(BASE_FILE)
         simplify(vae.first_stage_model)
+        vae.first_stage_model.to(memory_format=torch.channels_last)  # decodes a fifth faster on a CPU
         state, metadata = _read(TEXT_FILE)
         from .nano_clip import load_nano_clip
 
