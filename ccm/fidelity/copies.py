@@ -63,13 +63,13 @@ def describe(report: CopyReport) -> str:
     if len(found.copies) > SHOWN:
         lines.append(f"  and {len(found.copies) - SHOWN} more, all in the JSON")
     lines += [
-        f"Threshold: NNDR {found.nndr_threshold:.3f}, the {found.quantile:.0%} quantile of {found.n_heldout} "
-        "held-out frames.",
-        f"{found.dcr_share:.1%} of generated frames lie closer to a training frame than {found.quantile:.0%} "
-        "of held-out frames do.",
+        f"Threshold: NNDR {found.nndr_threshold:.3f}, number {found.rank} of {found.n_heldout} held-out frames from "
+        "below.",
+        f"{found.dcr_share:.1%} of generated frames lie closer to a training frame than held-out frame number "
+        f"{found.rank} does.",
         f"Features of {found.extractor}; {found.n_training} training frames, turned and mirrored too.",
     ]
-    if found.n_heldout * found.quantile < 1.0:
+    if found.rank > found.quantile * (found.n_heldout + 1):
         lines.append(f"With {found.n_heldout} held-out frames the threshold is their minimum: a rough one.")
     lines.append("Held-out frames must be of other patients. A copy of part of a frame is not found.")
     return "\n".join(lines)

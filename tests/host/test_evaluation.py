@@ -158,8 +158,11 @@ def test_a_turned_copy_is_on_the_sheet(tmp_path: Path) -> None:
     result = node("copies", "FindCopies").execute(generated, training, frames(4, 2), NERVE_ENCODER)
     report, document, sheet = result.args
     first = json.loads(document)
-    assert first["copies"][0] == 2 and first["frames"][1]["nearest_training_frame"] == 3
-    assert "generated 2" in report and sheet.ndim == 4
+    assert first["copies"] == [2] and first["frames"][1]["nearest_training_frame"] == 3
+    assert first["expected_by_chance"] == pytest.approx(
+        3 / 5
+    )  # one in 5 lies below the least of 4 held-out frames
+    assert "generated 2" in report and "their minimum: a rough one" in report and sheet.ndim == 4
     assert len(list((tmp_path / "temp" / "ccm_features").glob("*.npy"))) == 4 + 3 + 4
 
 

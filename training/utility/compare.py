@@ -67,7 +67,7 @@ class TestedPatients:
         return sum(map(len, self.strata))
 
 
-def tested_patients(patients: Sequence[str], cohorts: np.ndarray) -> TestedPatients:
+def by_stratum(patients: Sequence[str], cohorts: np.ndarray) -> TestedPatients:
     """Group frames by patient and patients by cohort; raises DataError for a cohort of one patient."""
     members: dict[int, dict[str, list[int]]] = {}
     for frame, (patient, cohort) in enumerate(zip(patients, cohorts.tolist(), strict=True)):

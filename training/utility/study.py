@@ -8,6 +8,7 @@ trials/          what each trained network says of each test frame, one file for
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from functools import lru_cache, partial
@@ -23,7 +24,7 @@ from ..checkpoint import replace_durably
 from ..export import versions
 from ..folder import CONFIG, MANIFEST, check_unchanged
 from .arms import Arm
-from .compare import compare, tested_patients
+from .compare import by_stratum, compare
 from .config import UtilityConfig
 from .data import COHORTS, StudyData, load_study
 from .leaks import refuse_leaks, unknown_sources
@@ -43,7 +44,7 @@ def study(config: UtilityConfig, workers: int | None = None) -> str:
     """
     data = load_study(config)
     refuse_leaks(data.synthetic, data.test)
-    tested = tested_patients(data.test.patients, data.test.cohorts)
+    tested = by_stratum(data.test.patients, data.test.cohorts)
     folder = Path(config.run.folder)
     _begin(folder, config, data)
     _train(folder, config, workers)
@@ -88,9 +89,13 @@ def _train(folder: Path, config: UtilityConfig, workers: int | None) -> None:
     missing = [trial for trial in trials if not _file(folder, trial).is_file()]
     made = map_processes(partial(_run, folder, config), missing, workers)
     with closing(made), tqdm(total=len(trials), initial=len(trials) - len(missing), unit="training") as bar:
-        for arm, seed in made:
-            bar.set_postfix_str(f"{arm}, seed {seed}", refresh=False)
-            bar.update()
+        try:
+            for arm, seed in made:
+                bar.set_postfix_str(f"{arm}, seed {seed}", refresh=False)
+                bar.update()
+        except KeyboardInterrupt:
+            bar.write("Stopping after the trainings under way.", file=sys.stderr)
+            raise
 
 
 def _run(folder: Path, config: UtilityConfig, trial: Trial) -> Trial:

@@ -42,20 +42,24 @@ def test_equals_the_matrix_square_root_of_scipy(rng: np.random.Generator, n: int
     assert sum(frechet_terms(a, b)) == pytest.approx(float(truth), rel=1e-8)
 
 
-@pytest.mark.parametrize(("n", "m", "d"), SHAPES)
-def test_equals_torch_fidelity(rng: np.random.Generator, n: int, m: int, d: int) -> None:
+def by_torch_fidelity(a: np.ndarray, b: np.ndarray) -> float:
     oracle = pytest.importorskip("torch_fidelity.metric_fid", reason="torch-fidelity is not installed")
     torch = pytest.importorskip("torch")
-    a, b = samples(rng, n, d), samples(rng, m, d)
     statistics = [oracle.fid_features_to_statistics(torch.from_numpy(x)) for x in (a, b)]
-    truth = oracle.fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
-    assert sum(frechet_terms(a, b)) == pytest.approx(truth, rel=1e-6)
+    return oracle.fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
 
 
-@pytest.mark.parametrize(
-    "kind", ["low rank", "repeated features", "dead features", "decay 1e6", "decay 1e12"]
-)
-def test_singular_covariances_keep_six_digits(rng: np.random.Generator, kind: str) -> None:
+@pytest.mark.parametrize(("n", "m", "d"), SHAPES)
+def test_equals_torch_fidelity(rng: np.random.Generator, n: int, m: int, d: int) -> None:
+    a, b = samples(rng, n, d), samples(rng, m, d)
+    assert sum(frechet_terms(a, b)) == pytest.approx(by_torch_fidelity(a, b), rel=1e-6)
+
+
+DEFECTS = ["low rank", "repeated features", "dead features"]
+
+
+def defective(rng: np.random.Generator, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Sets of 150 and 200 rows of 48 features with singular or nearly singular covariances."""
     d = 48
     decay = float(kind.split()[1]) if kind.startswith("decay") else 10.0
     a, b = samples(rng, 150, d, decay), samples(rng, 200, d, decay)
@@ -66,7 +70,19 @@ def test_singular_covariances_keep_six_digits(rng: np.random.Generator, kind: st
         a[:, d // 2 :], b[:, d // 2 :] = a[:, : d // 2], b[:, : d // 2]
     elif kind == "dead features":
         a[:, d // 2 :], b[:, d // 4 : d // 2] = 0.0, 0.0
+    return a, b
+
+
+@pytest.mark.parametrize("kind", [*DEFECTS, *(f"decay 1e{k}" for k in range(1, 13))])
+def test_singular_covariances_keep_six_digits(rng: np.random.Generator, kind: str) -> None:
+    a, b = defective(rng, kind)
     assert sum(frechet_terms(a, b)) == pytest.approx(by_svd(a, b), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", DEFECTS)
+def test_singular_covariances_equal_torch_fidelity(rng: np.random.Generator, kind: str) -> None:
+    a, b = defective(rng, kind)
+    assert sum(frechet_terms(a, b)) == pytest.approx(by_torch_fidelity(a, b), rel=1e-6)
 
 
 @pytest.mark.parametrize("n", [12, 100])

@@ -76,18 +76,42 @@ def test_flagged_frames_come_most_suspicious_first(feature_set, rng) -> None:
     assert result.copies.tolist() == [1, 2, 0]
 
 
-def test_fresh_frames_are_flagged_at_the_stated_rate(feature_set, rng) -> None:
-    fresh, training, heldout = (feature_set(rng.standard_normal((n, 16))) for n in (4000, 200, 4000))
-    result = memorisation(fresh, [training], heldout)
-    assert len(result.copies) / 4000 == pytest.approx(result.quantile, abs=0.006)
-
-
-def test_with_few_heldout_frames_the_threshold_is_their_minimum(feature_set, rng) -> None:
-    training, heldout = rng.standard_normal((50, 4)), rng.standard_normal((20, 4))
+@pytest.mark.parametrize(
+    ("heldout", "rank"), [(4, 1), (98, 1), (99, 1), (198, 1), (199, 2), (318, 3), (499, 5)]
+)
+def test_the_threshold_is_the_highest_below_which_at_most_one_percent_lie_by_chance(
+    feature_set, rng, heldout: int, rank: int
+) -> None:
+    training, held = rng.standard_normal((20, 4)), rng.standard_normal((heldout, 4))
     fresh = feature_set(rng.standard_normal((9, 4)))
-    result = memorisation(fresh, [feature_set(training)], feature_set(heldout))
-    ratios = neighbours(heldout, [training])[2]
-    assert result.nndr_threshold == np.sort(ratios)[1] or result.nndr_threshold == ratios.min()
+    result = memorisation(fresh, [feature_set(training)], feature_set(held))
+    _, dcr, nndr = neighbours(held, [training])
+    assert result.rank == rank and result.by_chance == pytest.approx(9 * rank / (heldout + 1))
+    assert (result.nndr_threshold, result.dcr_threshold) == (np.sort(nndr)[rank - 1], np.sort(dcr)[rank - 1])
+
+
+def flagged_by_chance(feature_set, rng, studies: int, heldout: int) -> tuple[float, float]:
+    """How many of 50 fresh frames are flagged, on average over studies, and how many are expected."""
+    found, expected = [], 0.0
+    for _ in range(studies):
+        fresh, training, held = (feature_set(rng.standard_normal((n, 8))) for n in (50, 40, heldout))
+        result = memorisation(fresh, [training], held)
+        found.append(len(result.copies))
+        expected = result.by_chance
+    return float(np.mean(found)), expected
+
+
+@pytest.mark.parametrize("heldout", [4, 99])
+def test_fresh_frames_are_flagged_as_often_as_is_said(feature_set, rng, heldout: int) -> None:
+    found, expected = flagged_by_chance(feature_set, rng, 400, heldout)
+    assert found == pytest.approx(expected, rel=0.25)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("heldout", [4, 40, 99, 318])
+def test_fresh_frames_are_flagged_as_often_as_is_said_in_many_studies(feature_set, rng, heldout: int) -> None:
+    found, expected = flagged_by_chance(feature_set, rng, 5000, heldout)
+    assert found == pytest.approx(expected, rel=0.07)
 
 
 def test_a_patient_on_both_sides_is_refused(feature_set, rng) -> None:
@@ -100,8 +124,8 @@ def test_a_patient_on_both_sides_is_refused(feature_set, rng) -> None:
 def test_among_themselves_training_frames_are_judged_by_other_patients(feature_set) -> None:
     training = feature_set([[0.0], [0.5], [10.0], [30.0], [70.0]], list("aabcd"))
     found = memorisation_among(feature_set([[10.1], [50.0]]), [training])
-    # With its own patient left out: a 10/30 and 9.5/29.5, b 9.5/10, c 20/29.5, d 40/60. Number 2 is 10/30.
-    assert found.nndr_threshold == pytest.approx(10 / 30)
+    # With its own patient left out: a 10/30 and 9.5/29.5, b 9.5/10, c 20/29.5, d 40/60.
+    assert found.nndr_threshold == pytest.approx(9.5 / 29.5)
     assert found.nndr == pytest.approx([0.1 / 9.6, 20 / 20])
     assert found.copies.tolist() == [0] and found.n_heldout == 5
 
@@ -109,8 +133,8 @@ def test_among_themselves_training_frames_are_judged_by_other_patients(feature_s
 def test_where_patients_are_unknown_only_the_frame_itself_is_left_out(feature_set) -> None:
     training = feature_set([[0.0], [0.5], [10.0], [30.0]])
     found = memorisation_among(feature_set([[20.0], [21.0]]), [training])
-    # 0.5/10, 0.5/9.5, 9.5/10, 20/29.5: number 2 is 0.5/9.5.
-    assert found.nndr_threshold == pytest.approx(0.5 / 9.5)
+    # 0.5/10, 0.5/9.5, 9.5/10, 20/29.5.
+    assert found.nndr_threshold == pytest.approx(0.5 / 10)
 
 
 def test_chance_flags_rank_over_one_more_than_the_heldout_frames(feature_set) -> None:

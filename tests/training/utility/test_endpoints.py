@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ccm_pack.ccm.errors import DataError
 from ccm_pack.training.utility.arms import Arm
-from ccm_pack.training.utility.compare import COMPARISONS, compare, tested_patients, values
+from ccm_pack.training.utility.compare import COMPARISONS, by_stratum, compare, values
 from ccm_pack.training.utility.endpoints import endpoints
 from ccm_pack.training.utility.trial import Verdicts, mean_iou
 
@@ -73,7 +73,7 @@ def results(gain: float, seed: int = 0) -> dict[Arm, list[Verdicts]]:
 
 
 def test_a_gain_is_shown_and_no_gain_is_not() -> None:
-    tested = tested_patients(PATIENTS, TRUE)
+    tested = by_stratum(PATIENTS, TRUE)
     assert tested.count == 24
     added = [d for d in compare(results(0.08), tested, 400, 0) if (d.arm, d.against) == (Arm.ADDED, Arm.REAL)]
     assert [d.verdict for d in added] == ["shown", "shown"]
@@ -85,7 +85,7 @@ def test_a_gain_is_shown_and_no_gain_is_not() -> None:
 
 
 def shown_without_a_gain(studies: int) -> float:
-    tested = tested_patients(PATIENTS, TRUE)
+    tested = by_stratum(PATIENTS, TRUE)
     found = [compare(results(0.0, seed), tested, 200, seed) for seed in range(studies)]
     return float(np.mean([d.verdict == "shown" for one in found for d in one if d.endpoint == "miou"]))
 
@@ -101,7 +101,7 @@ def test_without_a_gain_at_most_one_in_25_is_shown() -> None:
 
 
 def test_every_arm_is_compared_and_has_a_value_for_each_seed() -> None:
-    tested = tested_patients(PATIENTS, TRUE)
+    tested = by_stratum(PATIENTS, TRUE)
     assert len(compare(results(0.0), tested, 200, 0)) == 2 * len(COMPARISONS)
     found = values(results(0.0), tested)
     assert set(found) == set(Arm) and len(found[Arm.REAL]["miou"]) == 5
@@ -109,4 +109,4 @@ def test_every_arm_is_compared_and_has_a_value_for_each_seed() -> None:
 
 def test_a_cohort_of_one_patient_has_no_spread() -> None:
     with pytest.raises(DataError, match="Patient c is the only one of a cohort"):
-        tested_patients(["a", "a", "b", "c"], np.array([0, 0, 0, 1]))
+        by_stratum(["a", "a", "b", "c"], np.array([0, 0, 0, 1]))
