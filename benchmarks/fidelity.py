@@ -1,10 +1,11 @@
 """`python . bench fidelity`: the Frechet distance beside scipy's matrix square root, torchmetrics and
 torch-fidelity.
 
-Every method starts from the same two float64 feature sets and ends with the distance. They take turns, up to five or as
-many as fit into ten seconds, and the median counts. Peers that are not installed are left out. The last line is one JSON object: `<method>_ms_<N>` (wall time), `<method>_cpu_ms_<N>` (processor time,
-which a busy machine changes less), and `<method>_error_<N>`, the relative difference from the singular values of the
-plain centred samples, with no reduction.
+Every method starts from the same two float64 feature sets and ends with the distance. They take turns, up to five or
+as many as fit into ten seconds, and the median counts. Peers that are not installed are left out. The last line is one
+JSON object: `<method>_ms_<N>` (wall time), `<method>_cpu_ms_<N>` (processor time, which a busy machine changes less),
+and `<method>_error_<N>`, the relative difference from the singular values of the plain centred samples, with no
+reduction.
 """
 
 from __future__ import annotations
