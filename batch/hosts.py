@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -51,6 +52,7 @@ class OwnHost:
         self._starts = 0
         self._running = ExitStack()
         self._server: server.Server | None = None
+        self._one = threading.Lock()
         self.address = f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> OwnHost:
@@ -60,18 +62,25 @@ class OwnHost:
     def __exit__(self, *_: object) -> None:
         self._running.close()
 
+    @property
+    def pid(self) -> int:
+        """The process that leads the server's own group."""
+        assert self._server is not None
+        return self._server.process.pid
+
     def revive(self) -> None:
         """Start the server unless it runs; raises HostError after MOST_STARTS starts in vain."""
-        if self._server is not None and self._server.is_alive():
-            return
-        log = f"; its log: {self._server.log}" if self._server else ""
-        self._running.close()
-        if self._starts >= MOST_STARTS:
-            raise HostError(
-                f"ComfyUI died {self._starts} times without making a frame{log}", fix="read the log"
-            )
-        self._starts += 1
-        self._server = self._running.enter_context(server.running(self._comfy, self._base, self._port))
+        with self._one:
+            if self._server is not None and self._server.is_alive():
+                return
+            log = f"; its log: {self._server.log}" if self._server else ""
+            self._running.close()
+            if self._starts >= MOST_STARTS:
+                raise HostError(
+                    f"ComfyUI died {self._starts} times without making a frame{log}", fix="read the log"
+                )
+            self._starts += 1
+            self._server = self._running.enter_context(server.running(self._comfy, self._base, self._port))
 
     def worked(self) -> None:
         """Count starts anew."""

@@ -25,6 +25,9 @@ from .server import Connection
 NAMESPACE = uuid.UUID("6b9f1f4e-27b5-4c3e-9a53-8a4c1f6f0c11")  # of prompt ids
 
 
+HELPERS = 2  # threads of an engine that draw masks and measure frames
+
+
 @dataclass(frozen=True)
 class Maker:
     """What all items of a plan share."""

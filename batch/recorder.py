@@ -24,15 +24,17 @@ class Progress:
     def __init__(self, plan: Plan, done: Mapping[str, int]) -> None:
         self._wanted = {name: cohort.count for name, cohort in plan.cohorts.items()}
         self.done = Counter(done)
+        self.worked_s = 0.0  # of all servers together
         self.left_out = 0
         self.rejected = 0
         self._before = sum(self.done.values())
-        self._began = self._said = time.monotonic()
         self._live = sys.stdout.isatty()
+        self.begin()
 
     def add(self, outcome: Outcome) -> None:
         """Count an outcome and show it."""
         self.rejected += sum(row["status"] == REJECTED for row in outcome.rows)
+        self.worked_s += sum(told.get("seconds", 0.0) for told in (*outcome.rows, outcome.told))
         if outcome.pictures:
             self.done[outcome.item.place.cohort] += 1
         else:
@@ -46,12 +48,21 @@ class Progress:
                 flush=True,
             )
 
+    @property
+    def elapsed_s(self) -> float:
+        """Since the first item was handed out."""
+        return time.monotonic() - self._began
+
+    def begin(self) -> None:
+        """Count the time from now on."""
+        self._began = self._said = time.monotonic()
+
     def text(self) -> str:
         """How many of each cohort, how many rejected or left out, how fast, and how long it will take."""
         cohorts = "  ".join(f"{name} {self.done[name]}/{count}" for name, count in self._wanted.items())
         made = sum(self.done.values()) - self._before
         left = sum(self._wanted.values()) - sum(self.done.values()) - self.left_out
-        pace = (time.monotonic() - self._began) / max(1, made)
+        pace = self.elapsed_s / max(1, made)
         minutes = round(pace * left / 60)
         eta = f"  {pace:.2f} s each, {minutes // 60}:{minutes % 60:02} h to go" if made else ""
         return f"  {cohorts}  rejected {self.rejected}, left out {self.left_out}{eta}"

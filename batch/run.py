@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..ccm.dataset.folder import DatasetFolder
-from ..ccm.errors import DataError, HostError
+from ..ccm.errors import DataError
 from .graph import read_workflow
-from .hosts import Host, OwnHost, RemoteHost
 from .items import Item, expand
-from .making import Maker
+from .making import Maker, Outcome
 from .masks import mask_source
 from .plan import Plan
 from .recorder import Progress, Recorder
-from .scheduler import ItemPool, Scheduler, check_servers
-
-HELPERS = 2  # threads that draw masks and measure frames
 
 
 @dataclass(frozen=True)
 class Finished:
-    """How a run ended: frames of the data set, items left out in this run, and whether it was stopped."""
+    """How a run ended: frames of the data set, items left out in this run, and whether it was stopped.
+
+    busy is the share of the time that the servers worked on frames, 1 for all of them always; None if nothing was made.
+    """
 
     frames: int
     left_out: int
     stopped: bool
+    busy: float | None = None
 
 
 def prepare(plan: Plan) -> Maker:
@@ -81,28 +77,43 @@ def look(maker: Maker, done: dict[str, str]) -> Survey:
     return Survey(waiting, first)
 
 
-def run(plan: Plan, addresses: list[str], *, rehash: bool = False) -> Finished:
-    """Make what is left of a plan on these servers, without any on one of our own, and write the card.
+class Engine(Protocol):
+    """Servers that can make items."""
+
+    def check(self, item: Item) -> dict[str, dict[str, Any]]:
+        """Check the graph of an item on every server; return what each is, by its name. Raises CCMError."""
+        ...
+
+    def make(self, waiting: Iterator[Item], record: Callable[[Outcome], None]) -> bool:
+        """Make what waits and record every outcome; return whether Ctrl-C stopped it. Raises CCMError."""
+        ...
+
+
+Engage = Callable[[Maker], AbstractContextManager[Engine]]
+
+
+def run(plan: Plan, engage: Engage, *, rehash: bool = False) -> Finished:
+    """Make what is left of a plan on the servers of an engine, and write the card.
 
     The first Ctrl-C lets what runs come to its end, the second does not. Raises CCMError, what is made being kept.
     """
     maker = prepare(plan)
-    with ExitStack() as stack:
-        folder = stack.enter_context(DatasetFolder(plan.folder))
+    with DatasetFolder(plan.folder) as folder:
         done = folder.done(rehash=rehash)
         survey = look(maker, done)
         print(survey.text(plan), flush=True)
         if survey.first is None:
             return finish(maker, folder, Finished(plan.total, 0, False))
-        hosts = _hosts(addresses, stack)
         progress = Progress(plan, survey.made)
-        helpers = stack.enter_context(ThreadPoolExecutor(HELPERS))
-        told = asyncio.run(check_servers(maker, survey.first, hosts))
-        check_models(folder, told)
-        recorder = Recorder(folder, told, progress)
-        stopped = asyncio.run(_make(Scheduler(maker, recorder, helpers), hosts, left(maker, done)))
+        with engage(maker) as engine:
+            told = engine.check(survey.first)
+            check_models(folder, told)
+            progress.begin()
+            stopped = engine.make(left(maker, done), Recorder(folder, told, progress))
+            busy = progress.worked_s / (progress.elapsed_s * len(told))
         progress.close()
-        return finish(maker, folder, Finished(sum(progress.done.values()), progress.left_out, stopped))
+        frames = sum(progress.done.values())
+        return finish(maker, folder, Finished(frames, progress.left_out, stopped, busy))
 
 
 def finish(maker: Maker, folder: DatasetFolder, finished: Finished) -> Finished:
@@ -112,49 +123,6 @@ def finish(maker: Maker, folder: DatasetFolder, finished: Finished) -> Finished:
     folder.finish()
     write_card(maker, folder)
     return finished
-
-
-def _hosts(addresses: list[str], stack: ExitStack) -> list[Host]:
-    if addresses:
-        hosts: list[Host] = [RemoteHost(address) for address in addresses]
-        twice = [host.address for host in hosts if [h.address for h in hosts].count(host.address) > 1]
-        if twice:
-            raise HostError(f"{twice[0]} is named twice", fix="name every server once")
-        return hosts
-    print("Starting ComfyUI ...", flush=True)
-    return [stack.enter_context(OwnHost())]
-
-
-async def _make(scheduler: Scheduler, hosts: list[Host], waiting: Iterator[Item]) -> bool:
-    """Make what waits; return whether Ctrl-C stopped it."""
-    pool = ItemPool(waiting)
-    work = asyncio.create_task(scheduler.run(hosts, pool))
-    presses = _count_interrupts(pool, work)
-    try:
-        await work
-    except asyncio.CancelledError:
-        if not presses:
-            raise
-    return bool(presses)
-
-
-def _count_interrupts(pool: ItemPool, work: asyncio.Task[None]) -> list[int]:
-    """From now on, let the first Ctrl-C hand out no more items, and the second end the work; return the presses."""
-    presses: list[int] = []
-
-    def press() -> None:
-        presses.append(1)
-        pool.stop()
-        if len(presses) == 1:
-            print("\nFinishing what runs; Ctrl-C again to leave at once.", file=sys.stderr, flush=True)
-        else:
-            work.cancel()
-
-    try:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, press)
-    except NotImplementedError:  # Windows: Ctrl-C leaves at once
-        pass
-    return presses
 
 
 def check_models(folder: DatasetFolder, told: dict[str, dict[str, Any]]) -> None:

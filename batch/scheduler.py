@@ -25,8 +25,11 @@ from .server import Connection, ItemFault, ServerFault, UselessResult, connect
 
 logger = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
-MOST_FAULTS = 20  # of a server in a row, or around one item, whatever the patience
-MANY_BOUNCES = 2  # of an item: then others come first
+MOST_ROUNDS = 8  # of trouble with a server that answers, and makes no frame
+MANY_BOUNCES, MOST_BOUNCES = (
+    2,
+    20,
+)  # of an item between servers in trouble: then others come first, it is set aside
 MOST_LETTERS = 200  # of the name of a file
 MOST_ASIDE = 5  # items set aside in a row: then something else is wrong
 
@@ -93,40 +96,41 @@ class Station:
         self.connection = connection
         self.lost: CCMError | None = None  # why it was given up
         self._patience_s = patience_s
-        self._faults = 0
-        self._since = 0.0
+        self._rounds = 0  # of trouble, in a row, without a frame
+        self._answered = time.monotonic()
         self._problem: ServerFault | None = None
         self._mending = asyncio.Lock()
 
     def report(self, fault: ServerFault) -> None:
         """Note a fault; the next who asks whether the server is ready waits until it answers again."""
-        if not self._faults:
-            self._since = time.monotonic()
-        self._faults += 1
+        if self._problem is None:
+            self._rounds += 1
+            logger.warning("%s", fault.problem)
         self._problem = fault
-        logger.warning("%s", fault.problem)
 
     def worked(self) -> None:
         """Note that a frame came."""
-        self._faults = 0
+        self._rounds = 0
+        self._answered = time.monotonic()
         self.host.worked()
 
     async def ready(self) -> bool:
         """Wait until the server answers; False once it is given up."""
         async with self._mending:
-            pause = FIRST_PAUSE * 2 ** min(self._faults, 20) if self._faults > 1 else FIRST_PAUSE
+            pause = FIRST_PAUSE * 2**self._rounds
             while self._problem is not None and self.lost is None:
-                await asyncio.sleep(min(pause, LONGEST_PAUSE, self._patience_s))
+                await asyncio.sleep(min(pause, LONGEST_PAUSE, self._patience_s / 4))
                 pause *= 2
                 await self._try_again(self._problem)
             return self.lost is None
 
     async def _try_again(self, problem: ServerFault) -> None:
-        gone = time.monotonic() - self._since
+        gone = time.monotonic() - self._answered
         try:
-            if self._faults > MOST_FAULTS or gone > self._patience_s:
+            if self._rounds >= MOST_ROUNDS or gone > self._patience_s:
                 raise HostError(
-                    f"{self.connection.address} was given up after {gone:.0f} s: {problem.problem}",
+                    f"{self.connection.address} was given up, {gone:.0f} s after its last good answer: "
+                    f"{problem.problem}",
                     fix=problem.fix,
                 )
             await asyncio.to_thread(self.host.revive)
@@ -138,6 +142,7 @@ class Station:
             logger.warning("%s", error.problem)
         else:
             self._problem = None
+            self._answered = time.monotonic()
 
 
 class Scheduler:
@@ -206,7 +211,7 @@ class Scheduler:
             station.report(fault)
             self._turns[item.id] = turn + isinstance(fault, UselessResult)
             self._bounces[item.id] = self._bounces.get(item.id, 0) + 1
-            return self._set_aside(item, fault) if self._bounces[item.id] >= MOST_FAULTS else None
+            return self._set_aside(item, fault) if self._bounces[item.id] >= MOST_BOUNCES else None
         except CCMError as error:
             self._turns[item.id] = turn + 1
             self._failures[item.id] = self._failures.get(item.id, 0) + 1

@@ -5,11 +5,16 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import logs
 from .command import Command
 from .writable import check_folder
+
+if TYPE_CHECKING:
+    from ..batch.run import Engage
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -47,15 +52,27 @@ def run(options: Namespace) -> int:
         return 0
     check_folder(plan.folder, fix="choose another folder with --out")
     logs.show()
-    finished = batch.run(plan, options.server, rehash=options.verify)
+    finished = batch.run(plan, _engine(options), rehash=options.verify)
     print(
         f"{finished.frames} of {plan.total} frames, {finished.left_out} left out in this run: {plan.folder}"
     )
+    if finished.busy is not None:
+        print(f"The servers worked {finished.busy:.1%} of the time.")
     print(f"Card: {plan.folder / 'README.md'}\nSynthetic, not for clinical use.")
     if finished.stopped:
         print("Stopped. The same command goes on where it left off.", file=sys.stderr)
         return 130
     return 0 if finished.frames == plan.total else 1
+
+
+def _engine(options: Namespace) -> Engage:
+    if options.engine == "ray":
+        from ..batch.engines.ray_cluster import Cluster
+
+        return partial(Cluster, address=options.address, workers=options.workers)
+    from ..batch.engines.local import Local
+
+    return partial(Local, addresses=options.server)
 
 
 COMMAND = Command("batch", "make a data set by a plan, through the ComfyUI API", arguments, run, "host")

@@ -11,6 +11,7 @@ from .foundation import LoadFoundation
 from .masks import GenerateNerveMask, PrepareNerveMask
 from .nano import LoadNano
 from .reference import NerveMaskReference
+from .save_dataset import SaveDataset
 
 NODES: list[type[io.ComfyNode]] = [
     LoadNano,
@@ -22,4 +23,5 @@ NODES: list[type[io.ComfyNode]] = [
     ApplyNerveMaskControl,
     NerveMaskReference,
     NerveMaskConcat,
+    SaveDataset,
 ]

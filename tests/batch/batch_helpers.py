@@ -5,10 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ccm_pack.batch import run as batch
+from ccm_pack.batch.engines.local import Local
 from ccm_pack.batch.plan import Plan, parse_plan
+from ccm_pack.batch.run import Finished
 from ccm_pack.ccm.dataset.manifest import Manifest
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -64,3 +68,8 @@ def hashes(plan: Plan) -> dict[str, str]:
     done = [(row["item"], row["sha256"]) for row in rows_of(plan) if row["status"] == "done"]
     assert len(dict(done)) == len(done), "an item was made twice"
     return dict(done)
+
+
+def run(plan: Plan, addresses: list[str], *, rehash: bool = False) -> Finished:
+    """Run a plan on the servers at these addresses."""
+    return batch.run(plan, partial(Local, addresses=addresses), rehash=rehash)

@@ -22,6 +22,7 @@ NODE_IDS = {
     "CCM_ApplyNerveMaskControl",
     "CCM_NerveMaskReference",
     "CCM_NerveMaskConcat",
+    "CCM_SaveDataset",
     "CCM_LoadFrames",
     "CCM_SegmentNerves",
     "CCM_FrameQuality",
