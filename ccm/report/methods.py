@@ -132,9 +132,9 @@ def _copies(report: EvaluationReport) -> list[str]:
     )
     return [
         f"Copies were searched among {found.n_training} frames in all eight orientations, by the ratio of the "
-        f"distances to the nearest and second nearest frame (NNDR). {judged}; generated frames below the "
-        f"{found.quantile:.0%} quantile (NNDR {found.nndr_threshold:.3f}) are flagged. "
-        f"{found.dcr_share:.1%} of the generated frames lie "
-        f"closer to their nearest frame (DCR) than {found.quantile:.0%} of those frames do. A copied part of a frame "
-        "is not found."
+        f"distances to the nearest and second nearest frame (NNDR). {judged}; generated frames below number "
+        f"{found.rank} of these {found.n_heldout} scores (NNDR {found.nndr_threshold:.3f}) are flagged, at most "
+        f"{found.quantile:.0%} of frames that are no copies where there are enough scores. {found.dcr_share:.1%} of the "
+        f"generated frames lie closer to their nearest frame (DCR) than number {found.rank} of those distances. A copied "
+        "part of a frame is not found."
     ]

@@ -15,7 +15,7 @@ FIX = "name the utility.json that `python . utility` wrote"
 
 @dataclass(frozen=True)
 class UtilityDifference:
-    """How much one arm gains over another in an endpoint (paired, test patients resampled), and what that shows."""
+    """How much one arm gains over another in an endpoint, its 95 % interval, and whether a gain is shown."""
 
     endpoint: str
     arm: str
@@ -28,12 +28,17 @@ class UtilityDifference:
 
 @dataclass(frozen=True)
 class Utility:
-    """The arms that were trained, on how many seeds, tested on how many patients, and their differences."""
+    """The arms that were trained, on how many seeds, tested on how many patients, and their differences.
+
+    `is_try` says that there were too few seeds for any claim; `notes` are the study's own.
+    """
 
     arms: tuple[str, ...]
     differences: tuple[UtilityDifference, ...]
     seeds: int
     patients: int
+    is_try: bool
+    notes: tuple[str, ...]
 
 
 def read_utility(path: Path) -> Utility:
@@ -41,10 +46,12 @@ def read_utility(path: Path) -> Utility:
     try:
         document = json.loads(path.read_text("utf-8"))
         return Utility(
-            arms=tuple(map(_name, document["arms"])),
-            differences=tuple(map(_difference, document["differences"])),
-            seeds=_count(document["seeds"]),
-            patients=_count(document["patients"]),
+            arms=tuple(str(arm["arm"]) for arm in document["arms"]),
+            differences=tuple(_difference(one, document["endpoints"]) for one in document["differences"]),
+            seeds=len(document["seeds"]),
+            patients=int(document["patients"]["test"]),
+            is_try=bool(document["try"]),
+            notes=tuple(map(str, document["notes"])),
         )
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(f"{path} cannot be read ({error})", fix=FIX) from error
@@ -52,18 +59,11 @@ def read_utility(path: Path) -> Utility:
         raise DataError(f"{path} is no result of `python . utility` ({error!r})", fix=FIX) from error
 
 
-def _name(arm: Any) -> str:
-    return str(arm["name"] if isinstance(arm, dict) else arm)
-
-
-def _count(given: Any) -> int:
-    """A number, or how many are listed."""
-    return len(given) if isinstance(given, list) else int(given)
-
-
-def _difference(given: dict[str, Any]) -> UtilityDifference:
+def _difference(given: dict[str, Any], titles: dict[str, str]) -> UtilityDifference:
     numbers = [float(given[name]) for name in ("difference", "low", "high")]
     if not all(map(math.isfinite, numbers)):
         raise ValueError(f"a difference is {numbers}")
-    texts = [str(given[name]) for name in ("endpoint", "arm", "against")]
-    return UtilityDifference(*texts, *numbers, verdict=str(given["verdict"]))
+    endpoint = titles.get(given["endpoint"], given["endpoint"])
+    return UtilityDifference(
+        endpoint, given["arm"], given["against"], *numbers, verdict=str(given["verdict"])
+    )

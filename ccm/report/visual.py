@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import ImageError
-from ..fidelity.features import FeatureSet
+from ..fidelity.features import FeatureSet, Frames
 from ..fidelity.frechet import FrechetFloor, FrechetResult, frechet_distance, frechet_floor
 from ..fidelity.kid import KIDResult, kid
 from ..fidelity.mmd import MMDResult, mmd
-from ..fidelity.pair_summary import compare_pairs
+from ..fidelity.paired import CONVENTION, paired_similarity
 from ..fidelity.prdc import PRDCResult, prdc
 from ..statistics.clusters import cluster_means
 from ..statistics.equivalence import Design
@@ -87,20 +87,27 @@ def _prdc(real: FeatureSet, generated: FeatureSet) -> PRDCResult | None:
 
 
 def _pairs(real: EvaluationSet, generated: EvaluationSet) -> Pairs:
-    report = compare_pairs(real.frames[:], generated.frames[:])
-    units = real.subjects or tuple(label.frame for label in real.labels)
-    values, floor = report.pairs, report.mismatched
-    rows = [
-        ("SSIM", values.ssim, floor and floor.ssim),
-        ("MS-SSIM", values.ms_ssim, floor and floor.ms_ssim),
-        ("PSNR (dB)", values.psnr_db, floor and floor.psnr_db),
-    ]
+    """The measures of all pairs, and as a floor of each real frame with the generated frame of the next pair."""
+    units = real.subjects or tuple(map(str, range(len(real.frames))))
+    pairs, floor = (_similarity(real.frames, generated.frames, shift) for shift in (0, 1))
     measures = [
-        PairMeasure(name, _over_patients(mine, units), None if other is None else _mean(other))
-        for name, mine, other in rows
-        if mine is not None and np.isfinite(mine).any()
+        PairMeasure(name, _over_patients(pairs[name], units), _mean(floor[name]))
+        for name in pairs
+        if np.isfinite(pairs[name]).any()
     ]
-    return Pairs(tuple(measures), values.n, report.identical, values.convention)
+    identical = int(np.isinf(pairs["PSNR (dB)"]).sum())
+    return Pairs(tuple(measures), len(units), identical, CONVENTION)
+
+
+def _similarity(real: Frames, generated: Frames, shift: int) -> dict[str, np.ndarray]:
+    """Measures [N] of frame i and frame i + shift, one pair in memory at a time; NaN where a frame is too small."""
+    n, found = len(real), []
+    for i in range(n):
+        other = (i + shift) % n
+        frames = real[i : i + 1], generated[other : other + 1]
+        one = paired_similarity(*(np.clip(frame, 0.0, 1.0) for frame in frames))
+        found.append((one.ssim[0], np.nan if one.ms_ssim is None else one.ms_ssim[0], one.psnr_db[0]))
+    return dict(zip(("SSIM", "MS-SSIM", "PSNR (dB)"), np.array(found).T, strict=True))
 
 
 def _over_patients(values: np.ndarray, units: tuple[str, ...]) -> MeanInterval:

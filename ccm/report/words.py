@@ -150,15 +150,17 @@ def _utility(report: EvaluationReport) -> tuple[Status, str]:
     if isinstance(report.utility, Missing):
         return Status.NOT_TESTED, report.utility.reason
     differences = report.utility.differences
-    gains = [one for one in differences if one.low > 0.0]
-    told = "; ".join(map(difference_text, gains or differences[:2]))
-    counted = f"{len(gains)} of {len(differences)} comparisons show a gain."
-    return Status.SHOWN if gains else Status.NOT_SHOWN, f"{counted} {told}."
+    gains = [_gain(one) for one in differences if one.low > 0.0]
+    losses = [_gain(one) for one in differences if one.high < 0.0]
+    told = f"{len(gains)} of {len(differences)} comparisons show a gain, {len(losses)} a loss."
+    told += f" Gains: {'; '.join(gains)}." if gains else ""
+    if report.utility.is_try:
+        return Status.OPEN, f"A try with {report.utility.seeds} seeds, on which no claim can rest. {told}"
+    return Status.SHOWN if gains else Status.NOT_SHOWN, told
 
 
-def difference_text(one: UtilityDifference) -> str:
-    interval = f"{one.difference:+.3f}, {one.low:+.3f} to {one.high:+.3f}"
-    return f"{one.endpoint}, {one.arm} against {one.against}: {one.verdict} ({interval})"
+def _gain(one: UtilityDifference) -> str:
+    return f"{one.endpoint}, {one.arm} over {one.against}: {one.difference:+.3f} ({one.low:+.3f} to {one.high:+.3f})"
 
 
 def _unknown(report: EvaluationReport) -> list[str]:

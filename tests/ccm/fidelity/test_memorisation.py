@@ -140,9 +140,9 @@ def test_where_patients_are_unknown_only_the_frame_itself_is_left_out(feature_se
 def test_chance_flags_rank_over_one_more_than_the_heldout_frames(feature_set) -> None:
     training = feature_set([[0.0], [10.0], [30.0], [70.0]])
     found = memorisation_among(feature_set([[10.1], [50.0]]), [training])
-    assert found.rank == 2 and found.by_chance == pytest.approx(2 * 2 / 5)
+    assert found.rank == 1 and found.by_chance == pytest.approx(2 * 1 / 5)
     assert found.copies.tolist() == [0]
-    assert found.p_value == pytest.approx(1 - (3 * 4) / (5 * 6))  # not both above number 2 of 4
+    assert found.p_value == pytest.approx(1 - (4 * 5) / (5 * 6))  # of 4 + 2 the least is not among the 4
 
 
 def test_two_patients_cannot_judge_each_other(feature_set) -> None:

@@ -185,17 +185,35 @@ def test_progress_hears_of_every_frame(make_set, compare) -> None:
     assert sum(heard) == frames_seen(Patches(), *sets, None) == 2 * (20 + 18) + 8 * 20
 
 
-def test_a_gain_in_utility_is_told_with_its_interval(make_set, compare) -> None:
-    gain = UtilityDifference("accuracy", "real + synthetic", "real", 0.02, 0.01, 0.03, "gain shown")
-    none = UtilityDifference("mIoU", "real + synthetic", "real", 0.01, -0.01, 0.03, "not shown")
-    utility = Utility(("real", "real + synthetic"), (gain, none), 5, 40)
+def utility(*bounds: tuple[float, float, float], is_try: bool = False) -> Utility:
+    differences = [UtilityDifference("accuracy", "real + synthetic", "real", *one, "-") for one in bounds]
+    return Utility(("real", "real + synthetic"), tuple(differences), 5, 40, is_try, ("Name one beforehand.",))
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "said"),
+    [
+        (
+            utility((0.02, 0.01, 0.03), (0.01, -0.01, 0.03)),
+            Status.SHOWN,
+            "1 of 2 comparisons show a gain, 0 a loss. "
+            "Gains: accuracy, real + synthetic over real: +0.020 (+0.010 to +0.030).",
+        ),
+        (utility((-0.02, -0.03, -0.01)), Status.NOT_SHOWN, "0 of 1 comparisons show a gain, 1 a loss."),
+        (
+            utility((0.02, 0.01, 0.03), is_try=True),
+            Status.OPEN,
+            "A try with 5 seeds, on which no claim can rest.",
+        ),
+    ],
+)
+def test_the_gain_of_a_utility_study_is_told_with_its_interval(
+    make_set, compare, found, status, said
+) -> None:
     sets = make_set("real", frames(6, 0)), make_set("generated", frames(6, 1))
-    report = compare(*sets, utility=utility)
-    assert said(report)["Usefulness"] is Status.SHOWN
-    assert told(report, "Usefulness") == (
-        "1 of 2 comparisons show a gain. "
-        "accuracy, real + synthetic against real: gain shown (+0.020, +0.010 to +0.030)."
-    )
+    report = compare(*sets, utility=found)
+    one = verdicts(report)[3]
+    assert one.status is status and one.answer.startswith(said)
 
 
 def test_figures_of_a_batch_lie_on_white_sheets_of_one_size(make_set, compare) -> None:
