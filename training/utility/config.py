@@ -44,13 +44,13 @@ class UtilityTraining:
     """How each network of each arm is trained; every arm gets the same."""
 
     tasks: tuple[Task, ...] = key("segmentation, classification", ("segmentation", "classification"))
-    steps: int = key("optimizer steps of the segmentation network in each arm", 300, 1)
+    steps: int = key("optimizer steps of the segmentation network in each arm", 150, 1)
     batch: int = key("crops of one step", 8, 2)
     crop_px: int = key(
         f"side of the random crops that segmentation is trained on, a multiple of {MULTIPLE}", 64, 32
     )
     learning_rate: float = key("highest learning rate, reached after a tenth of the steps", 4e-3, 1e-6, 1)
-    classifier_steps: int = key("optimizer steps of the classifier in each arm", 300, 1)
+    classifier_steps: int = key("optimizer steps of the classifier in each arm", 150, 1)
     classifier_batch: int = key("whole frames of one step", 16, 2)
     synthetic_share: float = key(
         "share of synthetic frames in a batch of the arm real + synthetic", 0.5, 0.05, 0.95
