@@ -122,15 +122,17 @@ def _extractor(name: str, out: Path) -> FeatureExtractor:
 
 
 def _sets(options: Namespace) -> tuple[EvaluationSet, EvaluationSet, EvaluationSet | None]:
-    """List every frame before the first is measured, so that what is wrong with a path is said at once."""
+    """Look at every frame before the first is measured, so that what is wrong with one is said at once."""
     from ..ccm.report.files import list_records, pair_by_name, unmeasured
-    from ..ccm.report.sets import check_cohorts
+    from ..ccm.report.sets import check_cohorts, fingerprints
 
     real = list_records("real", options.real, options.um_per_px)
     generated = list_records("generated", options.synthetic, options.um_per_px)
     if options.paired:
         generated = pair_by_name(real, generated)
     check_cohorts([record.cohort for record in real], [record.cohort for record in generated])
+    for name, source, records in (("real", options.real, real), ("generated", options.synthetic, generated)):
+        fingerprints(unmeasured(name, str(source), records))
     training = list_records("training", options.training, options.um_per_px) if options.training else None
     return (
         _measured("real", options.real, real, options),

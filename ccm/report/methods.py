@@ -133,8 +133,8 @@ def _copies(report: EvaluationReport) -> list[str]:
     return [
         f"Copies were searched among {found.n_training} frames in all eight orientations, by the ratio of the "
         f"distances to the nearest and second nearest frame (NNDR). {judged}; generated frames below number "
-        f"{found.rank} of these {found.n_heldout} scores (NNDR {found.nndr_threshold:.3f}) are flagged, at most "
-        f"{found.quantile:.0%} of frames that are no copies where there are enough scores. {found.dcr_share:.1%} of the "
-        f"generated frames lie closer to their nearest frame (DCR) than number {found.rank} of those distances. A copied "
-        "part of a frame is not found."
+        f"{found.rank} of these {found.n_heldout} scores (NNDR {found.nndr_threshold:.3f}) are flagged: with 99 "
+        f"scores or more, at most {found.quantile:.0%} of the frames that are no copies. "
+        f"{found.dcr_share:.1%} of the generated frames lie closer to their nearest frame (DCR) than "
+        f"number {found.rank} of those distances. A copied part of a frame is not found."
     ]

@@ -53,12 +53,12 @@ def environment() -> dict[str, str]:
 
 
 def kill_when(arguments: list[str], begun: Path, count: int) -> None:
-    """Run until `count` files or lines are there, then kill the process and whatever it started."""
+    """Run until the features of `count` frames are there, then kill the process and whatever it started."""
     process = subprocess.Popen(
         arguments, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     for _ in range(6000):
-        if process.poll() is not None or count_of(begun) >= count:
+        if process.poll() is not None or len(list(begun.glob("*.npy"))) >= count:
             break
         time.sleep(0.05)
     workers = psutil.Process(process.pid).children(recursive=True)
@@ -67,17 +67,10 @@ def kill_when(arguments: list[str], begun: Path, count: int) -> None:
     psutil.wait_procs(workers, timeout=30)
 
 
-def count_of(begun: Path) -> int:
-    if begun.is_dir():
-        return len(list(begun.glob("*.npy")))
-    return begun.read_bytes().count(b"\n") if begun.is_file() else 0
-
-
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_a_killed_run_goes_on_and_gives_the_report(sets: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = command(*sets, "--out", out, "--workers", 2)
-    kill_when(arguments, out / "real_measured.csv.part", 4)
     kill_when(arguments, out / "features", 3)
     kept = {file.name: file.stat().st_mtime_ns for file in (out / "features").glob("*.npy")}
     done = subprocess.run(arguments, env=environment(), capture_output=True, text=True)
@@ -155,13 +148,11 @@ def write_json(folder: Path) -> Path:
     [(90, "blank (one grey value): 104.png"), (np.nan, "104.tif holds NaN or infinite values")],
 )
 def test_a_frame_that_says_nothing_is_refused_by_name(
-    sets: tuple[Path, Path], value: float, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sets: tuple[Path, Path], value: float, said: str
 ) -> None:
-    monkeypatch.setenv("CCM_PYTHON", sys.executable)
     file = sets[1] / ("104.png" if np.isfinite(value) else "104.tif")
     (sets[1] / "104.png").unlink()
     kind = np.uint8 if np.isfinite(value) else np.float32
     Image.fromarray(np.full((SIDE, SIDE), value, kind)).save(file)
     (sets[1] / "table.csv").write_text((sets[1] / "table.csv").read_text().replace("104.png", file.name))
-    with pytest.raises((DataError, ImageError), match=said.replace("(", r"\(").replace(")", r"\)")):
-        run(*sets, "--out", tmp_path / "out", "--workers", 1)
+    assert said in str(refusal(*sets))
