@@ -137,10 +137,12 @@ class Connection:
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(ended.wait(), POLL_SECONDS)
                 if ended.is_set():
+                    ended.clear()
                     await asyncio.sleep(WRITTEN_SECONDS)
+                    if (entry := await self._history(prompt_id)) is not None:
+                        return entry
                 queued = await self._queued(prompt_id)
-                entry = await self._history(prompt_id)
-                if entry is not None:
+                if (entry := await self._history(prompt_id)) is not None:
                     return entry
                 if not queued:
                     raise ServerFault(f"{self.address} has lost a prompt", fix="nothing: it is queued again")

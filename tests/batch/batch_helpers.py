@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -73,3 +74,15 @@ def hashes(plan: Plan) -> dict[str, str]:
 def run(plan: Plan, addresses: list[str], *, rehash: bool = False) -> Finished:
     """Run a plan on the servers at these addresses."""
     return batch.run(plan, partial(Local, addresses=addresses), rehash=rehash)
+
+
+def to_toml(plan: Plan) -> str:
+    """Write a plan as the file that `python . batch` reads."""
+    tables: dict[str, Any] = {
+        name: vars(getattr(plan, name)) for name in ("dataset", "mask", "quality", "servers")
+    }
+    tables |= {f"cohorts.{name}": vars(cohort) for name, cohort in plan.cohorts.items()}
+    lines = []
+    for name, keys in tables.items():
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+    return "\n".join(lines) + "\n"
