@@ -11,6 +11,7 @@ from ..batch.client import Client, Graph
 from ..ccm.cohorts import Cohort
 from ..host import locate, server
 from ..host.paths import ROOT
+from .option_types import SEEDS
 
 PATIENTS, FRAMES = 60, 2  # phantoms
 GENERATED = 20  # frames of each cohort
@@ -51,7 +52,7 @@ def generate(folder: Path, seed: int) -> None:
 def frame_of(client: Client, cohort: Cohort, number: int, seed: int) -> bytes:
     """The PNG file of one frame."""
     graph: Graph = json.loads(GRAPH.read_text("utf-8"))
-    own = FIRST_SEED + 1000 * seed + GENERATED * list(Cohort).index(cohort) + number
+    own = (FIRST_SEED + 1000 * seed + GENERATED * list(Cohort).index(cohort) + number) % SEEDS
     graph["mask"]["inputs"] |= {"cohort": cohort.value, "seed": own}
     graph["prompt"]["inputs"]["cohort"] = cohort.value
     graph["sample"]["inputs"]["seed"] = own

@@ -102,55 +102,50 @@ def _visual(report: EvaluationReport, figures: Sequence[Figure]) -> list[str]:
     title = html.heading(2, "1  Visual fidelity")
     if not isinstance(report.visual, Visual):
         return [title, html.paragraph(report.visual.reason)]
-    visual = report.visual
-    found, kid = visual.mmd.statistics, visual.kid.statistics
+    about = (
+        "A network turns every frame into numbers; the measures below say how far apart the two clouds of numbers "
+        "lie. Go by MMD and its p: it is the one that is right at any number of frames."
+    )
+    head = ["measure", "value", "95 % interval or range", "note", "N real / generated"]
+    rows = [*_distance_rows(report.visual), *_frechet_rows(report.visual)]
+    without = "No Fréchet distance is given: too few real frames for a floor beside it."
+    return [
+        title,
+        html.paragraph(about),
+        html.table(head, rows, f"{report.extractor}", numbers=(1, 2)),
+        *([] if report.visual.floor else [html.paragraph(without)]),
+        *_figures(figures, "visual"),
+        *_pairs(report.visual),
+    ]
+
+
+def _distance_rows(visual: Visual) -> list[tuple[str, ...]]:
     n = f"{visual.mmd.n_a} / {visual.mmd.n_b}"
     rows = [
-        ("MMD² x 1000", f"{1e3 * found.value:.2f}", _scaled(found.interval), _p_text(found), n),
-        ("KID x 1000", f"{1e3 * kid.value:.2f}", _scaled(kid.interval), _p_text(kid), n),
+        (f"{name} x 1000", f"{1e3 * one.value:.2f}", _scaled(one.interval), _p_text(one), n)
+        for name, one in (("MMD²", visual.mmd.statistics), ("KID", visual.kid.statistics))
     ]
     if visual.prdc:
         for name in ("precision", "recall", "density", "coverage"):
             rows.append((name, f"{getattr(visual.prdc, name):.2f}", "-", "fifth neighbour", n))
-    if visual.frechet and visual.floor:
-        floor = visual.floor
-        rows += [
-            (
-                "Fréchet distance, all frames",
-                f"{visual.frechet.distance:.3g}",
-                "-",
-                "read it beside its floor",
-                n,
-            ),
-            (
-                "same, at the floor's N",
-                f"{floor.real_generated:.3g}",
-                _range(floor.real_generated_range),
-                "mean and range of random halves",
-                f"{floor.n} / {floor.n}",
-            ),
-            (
-                "floor: real against real",
-                f"{floor.real_real:.3g}",
-                _range(floor.real_real_range),
-                "halves of different patients" if floor.subject_disjoint else "patients unknown",
-                f"{floor.n} / {floor.n}",
-            ),
-        ]
-    head = ["measure", "value", "95 % interval or range", "note", "N real / generated"]
-    blocks = [
-        title,
-        html.paragraph(
-            "A network turns every frame into numbers; the measures below say how far apart the two clouds of numbers "
-            "lie. Go by MMD and its p: it is the one that is right at any number of frames."
-        ),
-        html.table(head, rows, f"{report.extractor}", numbers=(1, 2)),
+    return rows
+
+
+def _frechet_rows(visual: Visual) -> list[tuple[str, ...]]:
+    """The Fréchet distance and its floor, or neither."""
+    if not (visual.frechet and visual.floor):
+        return []
+    whole, floor = visual.frechet, visual.floor
+    n = f"{floor.n} / {floor.n}"
+    halves = "halves of different patients" if floor.subject_disjoint else "patients unknown"
+    made = f"{floor.real_generated:.3g}", _range(floor.real_generated_range)
+    real = f"{floor.real_real:.3g}", _range(floor.real_real_range)
+    first = "Fréchet distance, all frames", f"{whole.distance:.3g}", "-", "read it beside its floor"
+    return [
+        (*first, f"{whole.n_a} / {whole.n_b}"),
+        ("same, at the floor's N", *made, "mean and range of random halves", n),
+        ("floor: real against real", *real, halves, n),
     ]
-    if not visual.floor:
-        blocks.append(
-            html.paragraph("No Fréchet distance is given: too few real frames for a floor beside it.")
-        )
-    return [*blocks, *_figures(figures, "visual"), *_pairs(visual)]
 
 
 def _pairs(visual: Visual) -> list[str]:
