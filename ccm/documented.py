@@ -123,9 +123,9 @@ class Reader:
 
 
 def nearest(value: Any, choices: Any) -> str:
-    """Return "; did you mean ...?" with the choice that resembles the value most, or nothing."""
+    """Return " (did you mean ...?)" with the choice that resembles the value most, or nothing."""
     close = difflib.get_close_matches(str(value), [str(c) for c in choices], n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def typed(kind: type) -> list[tuple[Any, Any]]:

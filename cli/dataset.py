@@ -1,4 +1,4 @@
-"""`python . dataset`: check a data set before training on it, or make one of phantoms."""
+"""`python . dataset`: check a data set before training on it, trace its frames, or make one of phantoms."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ def arguments(parser: ArgumentParser) -> None:
     check.add_argument(
         "--allow-image-split", action="store_true", help="accept frames whose patient is unknown"
     )
+    trace = actions.add_parser("trace", help="write masks of frames that have none, by the embedded network")
+    trace.add_argument("path", type=Path, help="a folder of frames, or a CSV table")
+    trace.add_argument("out", type=Path, help="folder for the masks and the table of both")
+    trace.add_argument("--um-per-px", type=float, help="pixel size, where the data set does not say")
     phantoms = actions.add_parser("phantoms", help="write a data set of phantom patients")
     phantoms.add_argument("out", type=Path, help="folder to write into")
     phantoms.add_argument("--patients", type=int, default=30, help="default: 30")
@@ -34,7 +38,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    return _check(options) if options.action == "check" else _phantoms(options)
+    return {"check": _check, "trace": _trace, "phantoms": _phantoms}[options.action](options)
 
 
 def _check(options: Namespace) -> int:
@@ -54,6 +58,15 @@ def _check(options: Namespace) -> int:
     return 1 if gathered.report.errors else 0
 
 
+def _trace(options: Namespace) -> int:
+    from ..training.data.tracing import write_tracings
+
+    check_folder(options.out, fix="choose another folder")
+    table = write_tracings(options.path, options.out, options.um_per_px)
+    print(f"{table}: look at the masks, then fill in patients, and cohorts if they are known.")
+    return 0
+
+
 def _phantoms(options: Namespace) -> int:
     from ..training.data.phantoms import PhantomRequest, write_phantoms
 
@@ -64,4 +77,6 @@ def _phantoms(options: Namespace) -> int:
     return 0
 
 
-COMMAND = Command("dataset", "check a data set, or make one of phantoms", arguments, run, "host")
+COMMAND = Command(
+    "dataset", "check a data set, trace its frames, or make one of phantoms", arguments, run, "host"
+)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..cohorts import parse_cohort
@@ -34,6 +36,18 @@ def read_table(path: Path, um_per_px: float | None) -> list[Record]:
                 f"{path} names {record.frame.name} in lines {first} and {number}", fix="remove one of them"
             )
     return list(records.values())
+
+
+def as_csv(records: Iterable[Record]) -> str:
+    """Return the table of these records, which `read_table` reads."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for r in records:
+        mask = r.mask.as_posix() if r.mask else ""
+        known = [r.frame.as_posix(), mask, r.cohort, r.patient, r.eye, r.split, f"{r.um_per_px:.6f}"]
+        writer.writerow([*known, r.source_patient])
+    return text.getvalue()
 
 
 def _read_lines(path: Path) -> dict[int, dict[str, str]]:

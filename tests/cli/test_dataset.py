@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
+from ccm_pack.ccm.errors import TrainingError
 from ccm_pack.cli import dataset
 from PIL import Image
 
@@ -51,3 +52,14 @@ def test_a_set_of_unreadable_files_is_reported(tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "a.png").touch()
     assert run("check", str(tmp_path), "--allow-image-split", "--out", str(tmp_path / "report.png")) == 1
     assert "a.png is empty (0 bytes)" in capsys.readouterr().out
+
+
+def test_frames_without_masks_are_traced_into_a_table_that_can_be_checked(
+    phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("trace", str(phantoms / "frames"), str(tmp_path / "traced")) == 0
+    assert run("check", str(tmp_path / "traced"), "--allow-image-split") == 0
+    assert "Frames:     3, of which 3 with a mask" in capsys.readouterr().out
+    assert len(list((tmp_path / "traced/masks").glob("*.png"))) == 3
+    with pytest.raises(TrainingError, match="table.csv is there already"):
+        run("trace", str(phantoms / "frames"), str(tmp_path / "traced"))

@@ -17,7 +17,7 @@ from ccm_pack.training.checkpoint import UNFINISHED, Checkpoints
 from ccm_pack.training.config import TrainConfig, to_toml
 
 SERVER = Path(__file__).with_name("run_server.py")
-LONGEST_S = 120
+LONGEST_S = 600
 
 
 class Remote:

@@ -15,7 +15,7 @@ def with_key(table: str, key: str, value: object) -> dict:
 @pytest.mark.parametrize(
     ("table", "key", "value", "said"),
     [
-        ("optimizer", "learning_rat", 1e-3, "'learning_rat'; did you mean 'learning_rate'"),
+        ("optimizer", "learning_rat", 1e-3, "'learning_rat' (did you mean 'learning_rate'"),
         ("optimizer", "learning_rate", "fast", "optimizer.learning_rate is 'fast', expected a number"),
         ("optimizer", "learning_rate", 2.0, "optimizer.learning_rate is 2.0, expected a number in 0 to 1"),
         ("optimizer", "learning_rate", float("nan"), "expected a number in 0 to 1"),
@@ -26,7 +26,7 @@ def with_key(table: str, key: str, value: object) -> dict:
         ("optimizer", "betas", [0.9, 1.0], "expected two numbers below 1"),
         ("optimizer", "betas", [0.9, "x"], "optimizer.betas is 'x'"),
         ("optimizer", "warmup_steps", 2001, "at most optimizer.steps, 2000"),
-        ("optimizer", "name", "adam8bit", "one of adamw, adamw8bit; did you mean 'adamw8bit'?"),
+        ("optimizer", "name", "adam8bit", "one of adamw, adamw8bit (did you mean 'adamw8bit'?)"),
         ("data", "flips", 1, "data.flips is 1, expected true or false"),
         ("data", "fractions", [0.8, 0.1], "three numbers that add up to 1"),
         ("data", "path", 3, "data.path is 3, expected a text"),
@@ -45,7 +45,7 @@ def test_a_wrong_value_is_named(table, key, value, said):
 
 
 def test_an_unknown_table_is_named_with_the_nearest():
-    with pytest.raises(TrainingError, match="unknown table 'optimiser'; did you mean 'optimizer'"):
+    with pytest.raises(TrainingError, match=r"unknown table 'optimiser' \(did you mean 'optimizer'"):
         c.parse_config({**MINIMAL, "optimiser": {}})
 
 

@@ -7,7 +7,6 @@ usually have. Main fibres run alike in all frames of one eye.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
@@ -21,7 +20,7 @@ import numpy as np
 from ...ccm.cohorts import REFERENCES, Cohort
 from ...ccm.errors import TargetError, TrainingError
 from ...ccm.frames.record import Record
-from ...ccm.frames.table import COLUMNS, TABLE_NAME
+from ...ccm.frames.table import TABLE_NAME, as_csv
 from ...ccm.images import FIELD_PX, FIELD_UM
 from ...ccm.parallel import map_processes
 from ...ccm.phantom.mask import check_drawing, draw_mask
@@ -76,7 +75,7 @@ def write_phantoms(request: PhantomRequest, folder: Path, workers: int | None = 
         bar.update(len(plan) - len(missing))
         for _ in made:
             bar.update()
-    _write(folder / TABLE_NAME, _as_csv([item.record for item in plan]).encode())
+    _write(folder / TABLE_NAME, as_csv([item.record for item in plan]).encode())
     return folder / TABLE_NAME
 
 
@@ -186,17 +185,6 @@ def _claim(folder: Path, request: PhantomRequest) -> None:
     for name in ("frames", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     _write(file, wanted.encode())
-
-
-def _as_csv(records: list[Record]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for r in records:
-        mask = r.mask.as_posix() if r.mask else ""
-        known = [r.frame.as_posix(), mask, r.cohort, r.patient, r.eye, r.split, f"{r.um_per_px:.6f}"]
-        writer.writerow([*known, r.source_patient])
-    return text.getvalue()
 
 
 def _as_png(pixels: np.ndarray, told: dict[str, object]) -> bytes:

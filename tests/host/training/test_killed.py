@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
 from kills import Killed, Server, start_server  # noqa: E402
 from small_problem import final_hash, small_config  # noqa: E402
 
-KILLS = 40
+KILLS = 30
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +26,9 @@ def server(host: Path) -> Iterator[Server]:
 def nano_run(folder: Path, data: Path) -> Any:
     return small_config(
         folder,
-        data={"path": str(data), "crop_px": 96, "flips": False, "control_drop": 0.3},
+        data={"path": str(data), "crop_px": 64, "flips": False, "control_drop": 0.3},
         adapter={"rank": 4},
-        optimizer={"steps": 8, "batch": 2, "accumulation": 2, "warmup_steps": 1, "ema_decay": 0.9},
+        optimizer={"steps": 8, "batch": 1, "accumulation": 2, "warmup_steps": 1, "ema_decay": 0.9},
         memory={"autocast": "bf16"},
         checkpoint={"every": 1, "keep_last": 2},
     )
