@@ -41,19 +41,19 @@ class Cluster:
         kind = self._ray.remote(**options)(_worker_class())
         count = workers or gpus or int(there.get("CPU", 1))
         told = pickle.dumps(plan)
-        self._workers = [kind.remote(str(ROOT), PACKAGE, told, number) for number in range(count)]
+        self.workers = [kind.remote(str(ROOT), PACKAGE, told, number) for number in range(count)]
 
     def __enter__(self) -> Cluster:
         return self
 
     def __exit__(self, *_: object) -> None:
-        stopping = [worker.stop.remote() for worker in self._workers]
+        stopping = [worker.stop.remote() for worker in self.workers]
         self._ray.wait(stopping, num_returns=len(stopping), timeout=30)
         self._ray.shutdown()
 
     def check(self, item: Item) -> dict[str, dict[str, Any]]:
         """Check the graph of an item on every worker; return what each is, by its address. Raises CCMError."""
-        asked = [worker.check.remote(pickle.dumps(item)) for worker in self._workers]
+        asked = [worker.check.remote(pickle.dumps(item)) for worker in self.workers]
         return {name: told for answer in asked for name, told in self._get(answer).items()}
 
     def make(self, waiting: Iterator[Item], record: Callable[[Outcome], None]) -> bool:
@@ -67,7 +67,7 @@ class Cluster:
         return bool(presses)
 
     def _make(self, items: Iterator[Item], record: Callable[[Outcome], None], stopped: list[int]) -> None:
-        free = deque(worker for _ in range(self._ahead) for worker in self._workers)
+        free = deque(worker for _ in range(self._ahead) for worker in self.workers)
         waiting: dict[Any, tuple[Any, Item]] = {}
         while True:
             while free and not stopped and (item := next(items, None)) is not None:

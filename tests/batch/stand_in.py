@@ -220,4 +220,4 @@ if __name__ == "__main__":
     parser.add_argument("--fault", default="")
     parser.add_argument("--faulty", type=int, default=10**9)
     parser.add_argument("--size", type=int, default=64)
-    asyncio.run(main(parser.parse_args()))
+    asyncio.run(main(parser.parse_known_args()[0]))  # of ComfyUI's own options, only the port counts

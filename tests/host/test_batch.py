@@ -1,0 +1,114 @@
+"""A batch on the real ComfyUI: the plan that ships in small, quality control, the node, and what reads the set."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ccm_pack.batch import run as batch
+from ccm_pack.batch.engines.local import Local
+from ccm_pack.batch.plan import Plan, read_plan
+from ccm_pack.ccm.dataset.manifest import Manifest
+from ccm_pack.ccm.dataset.marks import read_mark, read_texts
+from ccm_pack.ccm.frames.listing import list_frames
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAN = ROOT / "workflows" / "plans" / "three_cohorts.toml"
+
+
+def small(folder: Path, *settings: str) -> Plan:
+    """The plan that ships, two frames of each cohort, by few steps."""
+    counts = [f"cohorts.{cohort}.count=2" for cohort in ("Control", "T1NoDPN", "T1DPN")]
+    chosen = [*counts, f"dataset.folder={folder.as_posix()!r}", "settings.steps=6", *settings]
+    return read_plan(PLAN, tuple(chosen))
+
+
+def rows(plan: Plan) -> list[dict[str, Any]]:
+    return [row for _, row in Manifest(plan.folder / "manifest.jsonl").rows()]
+
+
+@pytest.fixture(scope="module")
+def made(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """A finished data set, measured, without rejections."""
+    plan = small(
+        tmp_path_factory.mktemp("batch") / "set", "quality.gate=false", "quality.least_adherence=0.0"
+    )
+    finished = batch.run(plan, partial(Local, addresses=[server.address]))
+    assert (finished.frames, finished.left_out) == (6, 0)
+    return plan
+
+
+def test_every_line_tells_models_versions_and_biomarkers(made: Plan) -> None:
+    for row in rows(made):
+        assert row["synthetic"] is True and row["status"] == "done"
+        assert {"loras/embedded: wdlora", "ccm_nano_base.safetensors"} <= set(row["models"])
+        assert row["versions"]["comfyui"] and row["biomarkers"]["cnfl_mm_per_mm2"] > 0
+        assert 0.5 < row["adherence"] <= 1.0
+
+
+def test_every_frame_holds_its_graph_and_the_mark(made: Plan) -> None:
+    for row in rows(made):
+        content = (made.folder / row["file"]).read_bytes()
+        assert json.loads(read_texts(content)["prompt"])["7"]["inputs"]["seed"] == row["seed"]
+        assert read_mark(content)["synthetic"] is True
+
+
+def test_a_second_run_gives_the_same_bytes(made: Plan, server: Any, tmp_path: Path) -> None:
+    again = small(tmp_path / "set", "quality.gate=false", "quality.least_adherence=0.0")
+    batch.run(again, partial(Local, addresses=[server.address]))
+    assert {r["item"]: r["sha256"] for r in rows(made)} == {r["item"]: r["sha256"] for r in rows(again)}
+
+
+def test_the_card_has_numbers_plots_and_a_contact_sheet(made: Plan) -> None:
+    card = (made.folder / "README.md").read_text("utf-8")
+    assert "Synthetic, not for clinical use" in card and "| T1DPN | 2 | 2 | 0 |" in card
+    assert (made.folder / "card" / "contact_sheet.png").is_file()
+    assert (made.folder / "card" / "cnfl_mm_per_mm2.png").is_file()
+
+
+def test_frames_that_are_not_good_enough_are_drawn_again_and_then_left_out(
+    server: Any, tmp_path: Path
+) -> None:
+    plan = small(tmp_path / "set", "quality.least_adherence=1.0", "quality.redraws=1", "settings.steps=2")
+    finished = batch.run(plan, partial(Local, addresses=[server.address]))
+    assert (finished.frames, finished.left_out) == (0, 6)
+    told = rows(plan)
+    assert len(told) == 12 and {row["status"] for row in told} == {"rejected"}
+    assert {row["draw"] for row in told} == {0, 1} and len({row["seed"] for row in told}) == 12
+    assert "below 1" in told[0]["error"] and "6 items have no frame" in (plan.folder / "README.md").read_text(
+        "utf-8"
+    )
+
+
+def test_the_node_writes_the_same_layout(server: Any, client: Any) -> None:
+    graph = json.loads((ROOT / "workflows" / "api" / "batch.json").read_text("utf-8"))
+    graph["3"] = {"class_type": "SolidMask", "inputs": {"value": 0.0, "width": 64, "height": 64}}
+    graph["8"] = {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 64, "height": 64, "batch_size": 2, "color": 255},
+    }
+    told = {"folder": "twin", "cohort": "Control", "patient": "SYN0007", "eye": "OS"}
+    graph = {n: graph[n] for n in ("3", "8")}
+    graph["9"] = {"class_type": "CCM_SaveDataset", "inputs": {"images": ["8", 0], "masks": ["3", 0], **told}}
+    client.run(graph)
+    root = server.base / "output" / "twin"
+    found = list_frames(root)
+    assert found.layout == "table" and len(found.records) == 2
+    record = found.records[1]
+    assert record.frame.name == "sub-SYN0007_sample-OS_run-002_CONF.png" and record.mask is not None
+    assert (record.patient, record.eye, record.um_per_px) == ("SYN0007", "OS", 6.25)
+    assert read_mark(record.frame.read_bytes())["synthetic"] is True
+    assert "9" in json.loads(read_texts(record.frame.read_bytes())["prompt"])
+
+
+def test_the_data_set_is_taken_by_the_trainers_check_as_it_is(made: Plan) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT), "dataset", "check", str(made.folder)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6" in done.stdout
