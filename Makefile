@@ -1,7 +1,8 @@
 # Each target is one line of the command line, so that nobody needs make.
 PYTHON ?= python3
+ABLATION = runs/ablation_phantoms
 
-.PHONY: demo ui test soak check report
+.PHONY: demo ui test soak check report ablation
 
 demo:
 	$(PYTHON) . demo $(if $(FRAME),--frame "$(FRAME)")
@@ -26,3 +27,8 @@ bench-segmentation:
 
 bench-%:
 	$(PYTHON) . bench $*
+
+# Two hours on two cores; stopped, it goes on where it was.
+ablation:
+	$(PYTHON) . dataset phantoms $(ABLATION) --patients 120 --frames 2 --seed 40
+	$(PYTHON) . ablate training/configs/ablation.toml --rivals gan scratch

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..ccm.cohorts import Cohort
+from ..ccm.equivalence.margins import default_margins
 from ..ccm.errors import ImageError
 from ..ccm.fidelity.features import FeatureSet
 from ..ccm.fidelity.memorisation import neighbours
 from ..ccm.fidelity.mmd import mmd
-from ..ccm.fidelity.paired import ssim
+from ..ccm.fidelity.paired import psnr_db, ssim
+from ..ccm.frames.record import Record
 from ..ccm.morphometry import NerveBiomarkers, centre_line_f1, measure_nerves
 from ..ccm.segmentation import segment_nerves
+from ..ccm.statistics.equivalence import ALPHA, Margin, tost_paired
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +54,10 @@ def score_frame(generated: np.ndarray, traced: Traced, pair: Pair) -> dict[str, 
     """Return the numbers of one generated frame [H,W]; those that need a mask only where there is one.
 
     adherence_f1, adherence_precision, adherence_recall: centre-lines of the traced frame against those of the mask,
-    3 px of tolerance. *_error: traced frame less mask, absolute. ssim: against the real frame.
+    3 px of tolerance. *_error: traced frame less mask, absolute. ssim, psnr: against the real frame.
     """
-    numbers = {"ssim": ssim(pair.frame.astype(np.float64), np.clip(generated, 0, 1).astype(np.float64))}
+    real, made = pair.frame.astype(np.float64), np.clip(generated, 0, 1).astype(np.float64)
+    numbers = {"ssim": ssim(real, made), "psnr": psnr_db(real, made)}
     if pair.mask is None:
         return numbers
     adherence = centre_line_f1(traced.mask, pair.mask)
@@ -84,6 +89,33 @@ def score_set(generated: FeatureSet, heldout: FeatureSet, training: Sequence[Fea
         "nearest_nndr": float(nndr.mean()),
         "copies": float((nndr < real_nndr.min()).sum()),
     }
+
+
+def equivalence(
+    generated: Sequence[Traced], real: Sequence[Traced], records: Sequence[Record]
+) -> dict[str, float]:
+    """Return for each biomarker whether equivalence to the real frames is shown, 1 or 0, in every cohort.
+
+    TOST of the paired differences, one mean for each patient, by the default margins; the largest p of the cohorts
+    counts, and a cohort with fewer than two patients shows nothing. Frames share their masks: it is the mask that is
+    followed, not the population that is real. Empty where patients or cohorts are not known.
+    """
+    shown = {}
+    for name in BIOMARKERS:
+        change: dict[Cohort, dict[str, list[float]]] = {}
+        for made, wanted, record in zip(generated, real, records, strict=True):
+            if record.patient is None or record.cohort is None:
+                return {}
+            differs = getattr(made.biomarkers, name) - getattr(wanted.biomarkers, name)
+            change.setdefault(record.cohort, {}).setdefault(record.patient, []).append(differs)
+        p = max(_tost_p(patients, default_margins()[name][cohort]) for cohort, patients in change.items())
+        shown[f"{name}_equivalent"] = float(p <= ALPHA)
+    return shown
+
+
+def _tost_p(patients: Mapping[str, Sequence[float]], margin: Margin) -> float:
+    changes = [float(np.mean(values)) for values in patients.values()]
+    return tost_paired([0.0] * len(changes), changes, margin).p_value if len(changes) > 1 else 1.0
 
 
 def means(frames: Sequence[Mapping[str, float]]) -> dict[str, float]:

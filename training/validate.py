@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from .checkpoint import replace_durably
 from .config import TrainConfig
 from .data.sampler import Sample
 from .prepare import PATCH, Batch, Prepared
-from .scores import Pair, Traced, means, score_frame, score_set, trace
+from .scores import Pair, Traced, equivalence, means, score_frame, score_set, trace
 from .sheet import Row, draw_sheet
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ LABELS = {  # on the sheet, for what has room there
     "copies": "copies",
 }
 FEWEST = 2  # frames that a distance between sets needs
+Paint = Callable[[int], np.ndarray]  # number of a held-out frame -> what is drawn in its place, [H,W] in 0..1
 
 
 def for_run(setup: Setup, folder: RunFolder) -> Validation:
@@ -78,16 +79,23 @@ class Validation:
         self.by_patient = None not in patients and len(patients) >= FEWEST  # else frames count as independent
         (self.heldout,) = self._features(records, turned=False)
         self.training = self._features(setup.splits.train, turned=self.config.data.flips)
-        self.ceiling = _ceiling(self.pairs)
+        self.real = [trace(pair.frame, pair.um_per_px) for pair in self.pairs]
+        self.ceiling = _ceiling(self.pairs, self.real)
+        self.paint: Paint = self._generate
 
     def __call__(self, step: int) -> dict[str, float]:
         """Generate and measure; the adapter in the base is the one that is judged."""
-        frames = [self._generate(number) for number in range(len(self.chosen))]
+        frames = [self.paint(number) for number in range(len(self.chosen))]
         traced = [trace(f, pair.um_per_px) for f, pair in zip(frames, self.pairs, strict=True)]
         scores = [score_frame(*three) for three in zip(frames, traced, self.pairs, strict=True)]
         features = [extract(self.encoder, frame[None]).values for frame in frames]
         generated = self._feature_set(np.concatenate(features), self.chosen)
-        numbers = {**means(scores), **self.ceiling, **score_set(generated, self.heldout, self.training)}
+        numbers = {
+            **means(scores),
+            **self.ceiling,
+            **equivalence(traced, self.real, self.chosen),
+            **score_set(generated, self.heldout, self.training),
+        }
         if self.writes:
             self._record(step, frames, traced, scores, numbers)
         self.base.free_encoders()
@@ -157,11 +165,14 @@ class Validation:
         replace_durably(self.samples / f"{name}.json", text.encode())
 
 
-def _ceiling(pairs: Sequence[Pair]) -> dict[str, float]:
+def _ceiling(pairs: Sequence[Pair], real: Sequence[Traced]) -> dict[str, float]:
     """Return the F1 of the real frames against their masks: where the tracing, not the generating, is the limit."""
-    masked = [pair for pair in pairs if pair.mask is not None]
-    real = [score_frame(p.frame, trace(p.frame, p.um_per_px), p)["adherence_f1"] for p in masked]
-    return {"adherence_f1_of_real": float(np.mean(real))} if real else {}
+    scored = [
+        score_frame(p.frame, traced, p)["adherence_f1"]
+        for p, traced in zip(pairs, real, strict=True)
+        if p.mask is not None
+    ]
+    return {"adherence_f1_of_real": float(np.mean(scored))} if scored else {}
 
 
 def _in_words(numbers: Mapping[str, float]) -> str:

@@ -72,7 +72,7 @@ class Studio:
         self.folder = FOLDER / "frames" / _fingerprint()
         for other in self.folder.parent.glob("*"):
             if other != self.folder:  # of other weights or other code
-                shutil.rmtree(other)
+                shutil.rmtree(other, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def frames(self, wishes: Sequence[Wish], label: str) -> list[Frame]:

@@ -77,3 +77,13 @@ def test_a_run_is_finished_when_it_was_measured_after_its_last_step_and_exported
     assert finished(config, "lora") == {"f1": 0.5}
     (folder / "validation.jsonl").write_text('{"step": 6, "f1": 0.5}\n')
     assert finished(config, "lora") is None
+
+
+def test_a_rival_is_finished_when_it_was_measured_and_saved_after_its_last_step(tmp_path: Path):
+    config = arm_config(small_config(tmp_path), "gan", 0)
+    folder = Path(config.run.folder)
+    folder.mkdir()
+    (folder / "validation.jsonl").write_text('{"step": 12, "f1": 0.5}\n')
+    assert finished(config, "gan") is None
+    (folder / "checkpoints" / "step_00000012").mkdir(parents=True)
+    assert finished(config, "gan") == {"f1": 0.5}

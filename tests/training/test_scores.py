@@ -12,7 +12,7 @@ from ccm_pack.ccm.cohorts import Cohort
 from ccm_pack.ccm.fidelity.features import ExtractorId, FeatureSet
 from ccm_pack.ccm.frames.record import Record
 from ccm_pack.ccm.morphometry import measure_nerves
-from ccm_pack.training.scores import Pair, Traced, means, score_frame, score_set
+from ccm_pack.training.scores import Pair, Traced, equivalence, means, score_frame, score_set
 from ccm_pack.training.sheet import HEADINGS, TILE, Row, draw_sheet
 from ccm_pack.training.validate import choose
 from PIL import Image
@@ -35,6 +35,7 @@ def test_a_frame_whose_nerves_are_those_of_the_mask_has_no_error():
     numbers = score_frame(frame, traced(line(48)), Pair(frame, line(48), 1.0))
     assert numbers == {
         "ssim": pytest.approx(1.0),
+        "psnr": math.inf,
         "adherence_precision": 1.0,
         "adherence_recall": 1.0,
         "adherence_f1": 1.0,
@@ -58,7 +59,7 @@ def test_a_nerve_ten_pixels_off_is_no_adherence():
 
 
 def test_without_a_mask_only_the_frame_is_compared():
-    assert list(score_frame(line(48), traced(line(48)), Pair(line(48), None, 1.0))) == ["ssim"]
+    assert list(score_frame(line(48), traced(line(48)), Pair(line(48), None, 1.0))) == ["ssim", "psnr"]
 
 
 def features(values: list[list[float]]) -> FeatureSet:
@@ -113,3 +114,25 @@ def test_a_sheet_has_a_row_for_each_frame():
     row = Row((None, line(10), line(20), np.zeros((126, 96, 3))), "text")
     picture = Image.open(io.BytesIO(draw_sheet("title", [row, row, row])))
     assert picture.width > len(HEADINGS) * TILE and picture.height > 3 * TILE
+
+
+def records(*patients: str, cohort: Cohort | None = Cohort.CONTROL) -> list[Record]:
+    return [Record(Path(f"{n}.png"), cohort=cohort, patient=patient) for n, patient in enumerate(patients)]
+
+
+def test_the_same_nerves_in_two_patients_are_equivalent_and_missing_ones_are_not():
+    real = [traced(line(48)), traced(line(40))]
+    same = equivalence(real, real, records("a", "b"))
+    assert set(same.values()) == {1.0} and list(same)[0] == "cnfl_mm_per_mm2_equivalent"
+    none = equivalence([traced(0 * line(48))] * 2, real, records("a", "b"))
+    assert none["cnfl_mm_per_mm2_equivalent"] == 0.0
+
+
+def test_two_frames_of_one_patient_show_no_equivalence():
+    real = [traced(line(48)), traced(line(40))]
+    assert set(equivalence(real, real, records("a", "a")).values()) == {0.0}
+
+
+def test_without_patients_or_cohorts_there_is_nothing_to_test():
+    real = [traced(line(48)), traced(line(40))]
+    assert equivalence(real, real, records("a", "b", cohort=None)) == {}

@@ -69,6 +69,7 @@ class ControlRoute:
 
     def __init__(self, control_net: Any, vae: Any, model: Any, device: torch.device) -> None:
         self.vae, self.model = vae, model
+        self.trained = False  # a frozen net keeps nothing for a backward pass
         self.net = self._prepared(control_net, torch.zeros(1, 3, 8, 8))
         # taken from the base by some nets, so it must happen before an adapter renames the base's modules
         self.net.control_model.to(device).requires_grad_(False)
@@ -92,7 +93,7 @@ class ControlRoute:
 
     def control(self, x: Tensor, sigma: Tensor, call: dict[str, Any], mask: Tensors) -> Any:
         self.net.cond_hint = mask["hint"].to(x.device, self._dtype)
-        with torch.no_grad():
+        with torch.set_grad_enabled(self.trained and torch.is_grad_enabled()):
             return self.net.get_control(x, sigma, call, 1, call["transformer_options"])
 
     @property

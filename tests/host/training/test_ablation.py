@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from ccm_pack.training.config import TrainConfig, parse_config
 from PIL import Image
 
@@ -54,17 +55,47 @@ def config(host: Path, tmp_path: Path) -> TrainConfig:
 def test_an_ablation_ends_in_one_table_and_does_nothing_twice(config: TrainConfig, monkeypatch: Any):
     ablation = importlib.import_module("ccm_pack.training.ablate")
     folder = Path(config.run.folder)
-    text = ablation.ablate(config, seeds=1)
+    rivals = ("gan", "scratch")
+    text = ablation.ablate(config, seeds=1, rivals=rivals)
     assert text == (folder / "ablation.txt").read_text() and "adherence_f1" in text
     found = json.loads((folder / "ablation.json").read_text())
-    assert {(run["arm"], run["seed"]) for run in found["runs"]} == {("base", 0), ("lora", 0), ("wdlora", 0)}
+    arms = {("gan", 0), ("scratch", 0), ("base", 0), ("lora", 0), ("wdlora", 0)}
+    assert {(run["arm"], run["seed"]) for run in found["runs"]} == arms
     assert abs(found["lora_parameters"] / found["wdlora_parameters"] - 1) < 0.25
-    for arm, step in (("base", 0), ("lora", 1), ("wdlora", 1)):
+    for arm, step in (("base", 0), ("lora", 1), ("wdlora", 1), ("gan", 1), ("scratch", 1)):
         samples = folder / f"{arm}_seed0" / "samples" / f"step_{step:08d}"
         assert Image.open(samples.with_suffix(".png")).width > 500
         numbers = json.loads(samples.with_suffix(".json").read_text())
         assert [len(numbers["frames"]), numbers["step"]] == [2, step]
-        assert {"adherence_f1", "cnfl_mm_per_mm2_error", "ssim", "mmd", "copies"} <= numbers["means"].keys()
+        judged = {
+            "adherence_f1",
+            "cnfl_mm_per_mm2_error",
+            "cnfl_mm_per_mm2_equivalent",
+            "ssim",
+            "psnr",
+            "mmd",
+        }
+        assert judged <= numbers["means"].keys()
 
     monkeypatch.setattr(ablation, "_run", None)
-    assert ablation.ablate(config, seeds=1) == text
+    assert ablation.ablate(config, seeds=1, rivals=rivals) == text
+
+
+def test_a_model_from_scratch_starts_with_other_weights_and_trains_them_all(config: TrainConfig):
+    trainer, scratch, validate, processes = (
+        importlib.import_module(f"ccm_pack.training.{name}")
+        for name in ("trainer", "rivals.scratch", "validate", "processes")
+    )
+    folder = Path(config.run.folder)
+    setup = trainer.set_up(config, processes.join("cpu"), False, folder / "cache")
+    before = {name: p.detach().clone() for name, p in setup.base.network.named_parameters()}
+    validation = validate.Validation(setup, setup.splits.validation, folder)
+    with scratch.rival(setup, validation) as rival:
+        parameters = rival.problem.parameters
+        name = "joint_blocks.0.x_block.attn.qkv.weight"
+        assert not torch.equal(parameters[f"base.{name}"], before[name])
+        for p in parameters.values():  # fresh modulations are zero, and nothing would flow
+            p.data.add_(0.02 * torch.randn_like(p))
+        rival.problem.losses(range(4)).sum().backward()
+        idle = [name for name, p in parameters.items() if p.grad is None]
+        assert not [name for name in idle if name.startswith("base.")] and len(idle) < 0.1 * len(parameters)
