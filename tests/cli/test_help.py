@@ -41,6 +41,7 @@ def test_an_action_that_can_be_left_out_is_in_brackets(told) -> None:
         ("evaluate", "docs/evaluation.md"),
         ("bench", "benchmarks/"),
         ("adapter", "docs/adapters.md"),
+        ("utility", "docs/utility.md"),
     ],
 )
 def test_the_help_says_where_more_is_explained(told, name: str, place: str) -> None:
