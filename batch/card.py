@@ -22,6 +22,7 @@ from . import card_pictures
 from .items import number
 from .making import Maker
 
+CARD = "README.md"
 SHOWN = 6  # frames of a cohort on the contact sheet
 PLOTTED = {
     "cnfl_mm_per_mm2": "CNFL, mm/mm2",
@@ -81,7 +82,7 @@ def write_card(maker: Maker, folder: DatasetFolder) -> None:
             if values:
                 plots.append(f"{name}.png")
                 write_whole(root / "card" / plots[-1], card_pictures.by_cohort(values, name, title))
-    write_whole(root / "README.md", _text(maker, numbers, plots).encode())
+    write_whole(root / CARD, _text(maker, numbers, plots).encode())
 
 
 def gather(maker: Maker, folder: DatasetFolder) -> Numbers:

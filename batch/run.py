@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from ..ccm.dataset.folder import DatasetFolder
 from ..ccm.errors import DataError
+from .card import CARD, write_card
 from .graph import read_workflow
 from .items import Item, expand
 from .making import Maker, Outcome
@@ -103,7 +104,8 @@ def run(plan: Plan, engage: Engage, *, rehash: bool = False) -> Finished:
         survey = look(maker, done)
         print(survey.text(plan), flush=True)
         if survey.first is None:
-            return finish(maker, folder, Finished(plan.total, 0, False))
+            finished = Finished(plan.total, 0, False)
+            return finished if is_current(folder) else finish(maker, folder, finished)
         progress = Progress(plan, survey.made)
         with engage(maker) as engine:
             told = engine.check(survey.first)
@@ -116,10 +118,14 @@ def run(plan: Plan, engage: Engage, *, rehash: bool = False) -> Finished:
         return finish(maker, folder, Finished(frames, progress.left_out, stopped, busy))
 
 
+def is_current(folder: DatasetFolder) -> bool:
+    """Whether the card, which is written last, is younger than the manifest."""
+    card = folder.root / CARD
+    return card.is_file() and card.stat().st_mtime_ns >= folder.manifest.path.stat().st_mtime_ns
+
+
 def finish(maker: Maker, folder: DatasetFolder, finished: Finished) -> Finished:
     """Write tables and card."""
-    from .card import write_card
-
     folder.finish()
     write_card(maker, folder)
     return finished

@@ -22,12 +22,11 @@ def write(root: Path, rows: Iterable[dict[str, Any]]) -> int:
     people: dict[str, str] = {}
     pairs: dict[str, list[str]] = {name: [] for name in MONAI.values()}
     with _whole(root / TABLE_NAME) as table:
-        out = csv.writer(table, lineterminator="\n")
-        out.writerow([*COLUMNS, *MORE])
+        out = csv.DictWriter(table, [*COLUMNS, *MORE], restval="", extrasaction="ignore", lineterminator="\n")
+        out.writeheader()
         for row in rows:
-            cells = [row["file"], row.get("mask", ""), *(row[name] for name in ("cohort", "patient", "eye"))]
-            cells += [row.get("split") or "", f"{row['um_per_px']:.6f}"]
-            out.writerow([*cells, "synthetic", row["item"], row.get("seed", ""), row["sha256"]])
+            told = {"frame": row["file"], "synthetic": "synthetic", "um_per_px": f"{row['um_per_px']:.6f}"}
+            out.writerow({**row, **told})
             pairs[MONAI[row.get("split") or "train"]].append(_pair(row))
             people[row["patient"]] = row["cohort"]
     with _whole(root / "dataset.json") as file:
