@@ -79,7 +79,8 @@ def _visual(report: EvaluationReport) -> list[Figure]:
         Range("real against real (floor)", floor.real_real, *floor.real_real_range),
         Range("generated against real", floor.real_generated, *floor.real_generated_range),
     ]
-    said = f"Fréchet distance at {floor.n} frames a side: mean and range over {floor.splits} random halvings"
+    # The font of the figures has no accents.
+    said = f"Frechet distance at {floor.n} frames a side: mean and range over {floor.splits} random halvings"
     caption = (
         "The Fréchet distance of generated frames beside its floor: what two halves of the real set, of different "
         "patients, score against each other. Only the gap between the two rows says something about the generator."
@@ -87,7 +88,7 @@ def _visual(report: EvaluationReport) -> list[Figure]:
         else "The Fréchet distance beside what two halves of the real set score. Patients are unknown, so both "
         "halves may hold the same patients, and the floor is too low."
     )
-    return [Figure("frechet", "visual", caption, ranges(rows, "Fréchet distance and its floor", said))]
+    return [Figure("frechet", "visual", caption, ranges(rows, "Frechet distance and its floor", said))]
 
 
 def _biomarkers(report: EvaluationReport) -> list[Figure]:

@@ -15,7 +15,7 @@ from .utility import UtilityDifference
 from .visual import Visual
 
 FEW_FRAMES, FEW_PATIENTS = 100, 10
-HEAVY_FRAME = 0.05  # share of KID's kernel above which one frame decides
+HEAVY_FRAME = 30.0  # times its equal share of KID's kernel, above which one frame decides
 
 
 class Status(str, Enum):
@@ -232,11 +232,12 @@ def _unlike(report: EvaluationReport) -> list[str]:
 
 def _remarks(report: EvaluationReport) -> list[str]:
     found = list(report.biomarkers.equivalence.remarks) if isinstance(report.biomarkers, Biomarkers) else []
-    if isinstance(report.visual, Visual) and report.visual.kid.largest_share > HEAVY_FRAME:
-        found.append(
-            f"One single frame carries {report.visual.kid.largest_share:.0%} of KID's kernel: with these features KID "
-            "is noise."
-        )
+    if isinstance(report.visual, Visual):
+        kid = report.visual.kid
+        if kid.largest_share * (kid.n_a + kid.n_b) > HEAVY_FRAME:
+            found.append(
+                f"One single frame carries {kid.largest_share:.0%} of KID's kernel: with these features KID is noise."
+            )
     if isinstance(report.copies, Copies):
         if report.copies.among_real:
             found.append(
