@@ -48,7 +48,7 @@ def small_plan(folder: Path, counts: tuple[int, int] = (6, 4), **tables: Any) ->
     control, patients = counts
     given: dict[str, Any] = {
         "dataset": {"name": "small", "folder": str(folder / "set"), "size_px": 64, "seed": 3},
-        "cohorts": {"Control": {"count": control}, "T1DPN": {"count": patients}},
+        "cohorts": {name: {"count": n} for name, n in (("Control", control), ("T1DPN", patients)) if n},
         "mask": {"source": "targets"},
         "quality": {"measure": False},
         "servers": {"answer_s": 1.0, "stall_s": 2.0, "patience_s": 3.0},

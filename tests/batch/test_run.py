@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -252,12 +256,13 @@ def test_a_missing_node_and_a_missing_model_are_named_before_the_first_item(
     assert rows_of(plan) == []
 
 
-def test_a_full_disk_ends_the_run_and_loses_nothing(
-    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("problem", [errno.ENOSPC, errno.EROFS], ids=["full", "read-only"])
+def test_a_folder_that_takes_no_more_ends_the_run_and_loses_nothing(
+    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch, problem: int
 ) -> None:
     plan, server = small_plan(tmp_path, counts=(10, 10)), serve()
-    fill_disk_after(7, monkeypatch)
-    with pytest.raises(DataError, match=r"No space left.*make room.*repeat the command"):
+    refuse_after(7, problem, monkeypatch)
+    with pytest.raises(DataError, match=rf"{os.strerror(problem)}.*make room.*repeat the command"):
         run(plan, [server.address])
     kept = hashes(plan)
     assert len(kept) == 7 and not list(plan.folder.rglob("*.part"))
@@ -266,7 +271,7 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(
     assert kept.items() <= hashes(plan).items()
 
 
-def fill_disk_after(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def refuse_after(frames: int, problem: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the disk take so many frames, and half of the next."""
     write, count = Path.write_bytes, 0
 
@@ -275,10 +280,31 @@ def fill_disk_after(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
         count += "frames" in self.parts
         if count > frames:
             write(self, content[: len(content) // 2])
-            raise OSError(28, "No space left on device", str(self))
+            raise OSError(problem, os.strerror(problem), str(self))
         return write(self, content)
 
     monkeypatch.setattr(Path, "write_bytes", limited)
+
+
+def test_a_disk_that_is_really_full_ends_the_run_and_with_room_it_goes_on(
+    tmp_path: Path, serve: Serve
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        plan, server = small_plan(disk, counts=(40, 0)), serve()
+        with pytest.raises(DataError, match="No space left.*repeat the command"):
+            run(plan, [server.address])
+        kept = hashes(plan)
+        assert 0 < len(kept) < 40
+        subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
+        assert run(plan, [server.address]).frames == 40
+        assert kept.items() <= hashes(plan).items()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def after(plan: Plan, frames: int, act: Callable[[], None]) -> None:
