@@ -6,6 +6,8 @@ ComfyUI calls `comfy_entrypoint`. Without ComfyUI the package imports just as si
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +22,10 @@ async def comfy_entrypoint() -> ComfyExtension:
     """Return the extension that holds every node of the pack."""
     from comfy_api.latest import ComfyExtension, io
 
+    if importlib.util.find_spec("cv2") is None:
+        logging.getLogger(__name__).warning(
+            "ComfyUI-CCM needs OpenCV. Fix: run its install.py with ComfyUI's Python, then restart."
+        )
     from .biomarker_nodes import NODES as MEASURING
     from .nodes import NODES as GENERATING
     from .nodes import provenance

@@ -20,6 +20,7 @@ from .pip import pip
 INSIDE = "CCM_INSIDE"  # set for the command that runs again inside the interpreter
 LEFT_OUT = {"torchaudio"}  # ComfyUI starts without it; only audio nodes would need it
 ADDED = ["requests"]  # imported by ComfyUI, missing from its list
+OPENCV = "opencv-python-headless"  # not in our own list, see install.py
 MODULES = ("torch", "numpy", "scipy", "cv2", "skimage", "peft", "safetensors", "PIL", "aiohttp", "tqdm")
 TOOL_MODULES = ("pytest", "hypothesis")
 PROBE = (
@@ -39,7 +40,7 @@ def prepare(*, tools: bool) -> Path:
     create()
     python = interpreter(VENV)
     comfy = locate.ready(python)
-    install(python, "host", [*host_requirements(comfy), *_lines(REQUIREMENTS)], size=host_size())
+    install(python, "host", [*host_requirements(comfy), OPENCV, *_lines(REQUIREMENTS)], size=host_size())
     if tools:
         install(python, "tools", _lines(TOOLS), size=0.3)
     return python

@@ -1,10 +1,13 @@
-// Shows in the node itself what a CCM node says: a table where there is one, else its text line for line.
+// Shows in the node itself what a CCM node says, a table where there is one, else its text line for line, and
+// colours the titles by stage.
 // ComfyUI draws the images of any node, but text only in "Preview as Text", and there as Markdown.
 
 import { app } from "../../scripts/app.js";
 
 const WIDGET = "ccm_display";
 const MOST_PX = 260; // higher contents scroll
+// Title colours by stage, the last part of the category; the light theme makes them light.
+const STAGES = { mask: "#23502f", generate: "#1f4a6b", measure: "#694512", evaluate: "#4d3b6b" };
 const STYLE = `
 .ccm-display { overflow: auto; box-sizing: border-box; padding: 6px 8px; border-radius: 4px; user-select: text;
   color: var(--input-text); background: var(--comfy-input-bg); font: 12px/1.4 ui-monospace, Consolas, Menlo, monospace; }
@@ -85,8 +88,9 @@ app.registerExtension({
   setup() {
     document.head.append(element("style", STYLE));
   },
-  beforeRegisterNodeDef(nodeType, { name }) {
+  beforeRegisterNodeDef(nodeType, { name, category }) {
     if (!name.startsWith("CCM_")) return;
+    nodeType.color = STAGES[category.split("/").at(-1)];
     const { onExecuted } = nodeType.prototype;
     nodeType.prototype.onExecuted = function (output) {
       onExecuted?.call(this, output);

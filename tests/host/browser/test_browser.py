@@ -1,0 +1,185 @@
+"""The pack in a real browser: templates open, run from the page and show what they made; nodes explain themselves."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import browser_session as session
+import pytest
+
+TEMPLATES = sorted(path.stem for path in (session.ROOT / "workflows").glob("*.json"))
+NEEDS_WEIGHTS: dict[str, str] = {}  # templates that are only opened: name and which weights they need
+QUICK: list[tuple[str, str, object]] = [("KSampler", "steps", 3)]
+FRAMES = "the folder of phantoms"
+# What to set before a template runs; its own values serve where nothing is said.
+PREPARED: dict[str, list[tuple[str, str, object]]] = {
+    "cohort_comparison": [
+        ("CCM_GenerateNerveMask", "count", 1),
+        ("EmptySD3LatentImage", "batch_size", 1),
+        ("CCM_CohortPlot", "labels", "cohort\nControl\nT1NoDPN\nT1DPN"),
+    ],
+    "measure_my_frames": [("CCM_LoadFrames", "path", FRAMES)],
+    "real_against_synthetic": [("CCM_LoadFrames", "path", FRAMES)],
+}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with session.browser_in(tmp_path_factory.mktemp("profile")) as context:
+        yield context
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    phantoms = importlib.import_module("ccm_pack.training.data.phantoms")
+    folder = tmp_path_factory.mktemp("frames")
+    phantoms.write_phantoms(phantoms.PhantomRequest(patients=3, frames=1), folder, workers=1)
+    return folder
+
+
+@pytest.fixture
+def tab(browser: Any) -> Iterator[Any]:
+    """An empty page; errors of the page's scripts fail the test."""
+    opened = browser.new_page()
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    yield opened
+    opened.close()
+    assert errors == []
+
+
+@pytest.fixture
+def page(tab: Any, server: Any) -> Any:
+    """A page with ComfyUI loaded and ready."""
+    session.settings(tab, server, LiteGraph__Node__TooltipDelay=0)
+    tab.goto(server.address, wait_until="domcontentloaded")
+    tab.wait_for_function("() => window.app?.graph && window.LiteGraph?.registered_node_types?.CCM_LoadNano")
+    tab.wait_for_function(
+        "() => document.querySelector('.side-tool-bar-container, .sidebar-item-group, nav')"
+    )
+    return tab
+
+
+def values_for(
+    name: str, frames: Path, steps: list[tuple[str, str, object]]
+) -> list[tuple[str, str, object]]:
+    known = steps + PREPARED.get(name, [])
+    return [(node, widget, str(frames) if value == FRAMES else value) for node, widget, value in known]
+
+
+def run(page: Any, server: Any, name: str, values: list[tuple[str, str, object]]) -> None:
+    """Open a template, run it from the page, and check that every picture and every text is there to be seen."""
+    session.open_template(page, server, name)
+    session.set_widgets(page, values)
+    assert page.evaluate(session.RUN) == "", f"{name}: say in PREPARED or NEEDS_WEIGHTS what it needs"
+    shows = [node["type"] for node in session.template(name)["nodes"] if node["type"] in SHOW_PICTURES]
+    page.wait_for_function(
+        f"() => ({session.PICTURES})().filter(({{ loaded }}) => loaded).length >= {len(shows)}"
+    )
+    texts = page.evaluate(session.TEXTS)
+    assert texts and all(one["visible"] and one["text"].strip() for one in texts)
+    assert all(session.contrast(one["style"]) >= 4.5 for one in texts)
+    assert session.complaints(page) == []
+
+
+SHOW_PICTURES = ("SaveImage", "PreviewImage", "MaskPreview", "CCM_GenerateNerveMask", "CCM_CohortPlot")
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_template_has_a_thumbnail_and_opens_without_a_missing_node(
+    tab: Any, server: Any, name: str
+) -> None:
+    answer = tab.request.get(f"{server.address}/api/workflow_templates/ComfyUI-CCM/{name}.jpg")
+    assert answer.ok and answer.headers["content-type"] == "image/jpeg"
+    session.open_template(tab, server, name)
+    missing = "() => app.graph._nodes.filter(n => !LiteGraph.registered_node_types[n.type]).map(n => n.type)"
+    assert tab.evaluate(missing) == []
+    if name not in NEEDS_WEIGHTS:
+        assert session.complaints(tab) == []
+
+
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name not in NEEDS_WEIGHTS])
+def test_a_template_runs_from_the_page_and_shows_pictures_and_tables(
+    tab: Any, server: Any, frames: Path, name: str
+) -> None:
+    run(tab, server, name, values_for(name, frames, QUICK))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("width", [1280, 1920])
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name not in NEEDS_WEIGHTS])
+def test_screenshots_of_every_template_at_two_sizes_in_two_themes(
+    tab: Any, server: Any, frames: Path, name: str, width: int, theme: str
+) -> None:
+    """They lie in output/screenshots, to be looked at."""
+    tab.set_viewport_size({"width": width, "height": width * 9 // 16})
+    session.settings(tab, server, Comfy__ColorPalette=theme, Comfy__Minimap__Visible=False)
+    run(tab, server, name, values_for(name, frames, []))
+    tab.evaluate("() => app.canvas.fitViewToSelectionAnimated({ duration: 50 })")
+    tab.wait_for_timeout(2000)
+    folder = session.ROOT / "output" / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    tab.screenshot(path=folder / f"{name}_{width}_{theme}.png")
+
+
+def test_a_table_is_there_again_after_looking_at_another_workflow(
+    tab: Any, server: Any, frames: Path
+) -> None:
+    run(tab, server, "measure_my_frames", values_for("measure_my_frames", frames, []))
+    tab.evaluate("() => app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+    tab.wait_for_function("() => app.graph._nodes.length === 0")
+    tab.evaluate("() => app.extensionManager.command.execute('Workspace.PreviousOpenedWorkflow')")
+    tab.wait_for_function(f"() => ({session.TEXTS})().some(({{ rows }}) => rows >= 3)")
+
+
+def test_texts_and_tables_are_not_saved_with_the_workflow(tab: Any, server: Any, frames: Path) -> None:
+    run(tab, server, "measure_my_frames", values_for("measure_my_frames", frames, []))
+    saved = tab.evaluate("() => app.graph.serialize().nodes.map((node) => [node.type, node.widgets_values])")
+    assert dict(saved)["CCM_NerveBiomarkers"] == [1.0417]
+    sent = tab.evaluate("async () => (await app.graphToPrompt()).output")
+    assert all("ccm_display" not in node["inputs"] for node in sent.values())
+
+
+def test_every_node_has_its_help_page_and_its_tooltips_in_the_browser(page: Any) -> None:
+    """The node's title says its description; its help opens from the toolbox; no key is left untranslated."""
+    page.evaluate("() => app.graph.clear()")
+    names = page.evaluate(
+        "() => Object.keys(LiteGraph.registered_node_types).filter(n => n.startsWith('CCM_'))"
+    )
+    assert len(names) >= 15
+    for name in names:
+        shown, description, place = page.evaluate(PLACE, name)
+        assert len(description) > 20, name
+        page.mouse.move(*place)
+        page.mouse.move(place[0] + 3, place[1])
+        page.wait_for_function(
+            "(text) => document.querySelector('.node-tooltip')?.innerText === text", arg=description
+        )
+        assert not re.search(r"nodeDefs\.|\bg\.\w", " ".join(shown)), name
+        page.get_by_test_id("info-button").click()
+        page.wait_for_function(
+            "(title) => document.querySelector('.node-help-content h1')?.innerText === title", arg=shown[0]
+        )
+        page.get_by_test_id("info-button").click()  # closes it again
+
+
+PLACE = """async (name) => {
+    app.graph.clear();
+    const node = LiteGraph.createNode(name);
+    app.graph.add(node);
+    node.pos = [700, 300];
+    app.canvas.ds.scale = 1;
+    app.canvas.ds.offset = [0, 0];
+    app.canvas.deselectAll();
+    app.canvas.selectNode(node);
+    app.canvas.draw(true, true);
+    const labels = [...node.inputs, ...node.outputs, ...(node.widgets ?? [])].map((part) => part.label ?? part.name);
+    const box = app.canvas.canvas.getBoundingClientRect();
+    const { description } = LiteGraph.registered_node_types[name].nodeData;
+    return [[node.title, ...labels], description, [box.x + 750, box.y + 300 - 15]];
+}"""
