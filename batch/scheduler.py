@@ -243,8 +243,16 @@ async def check_servers(maker: Maker, item: Item, hosts: list[Host]) -> dict[str
     for host in hosts:
         async with connect(host.address, plan.answer_s, plan.stall_s) as connection:
             check_graph(graph, await connection.object_info(), host.address)
-            found[host.address] = await connection.provenance(_texts(graph))
+            told = await connection.provenance(_texts(graph))
+            found[host.address] = told or {"versions": _versions(await connection.stats())}
     return found
+
+
+def _versions(stats: dict[str, Any]) -> dict[str, Any]:
+    """The versions of a server without the pack, as far as ComfyUI tells them."""
+    system = stats.get("system", {})
+    names = {"comfyui": "comfyui_version", "python": "python_version", "torch": "pytorch_version"}
+    return {name: system.get(key) for name, key in names.items()}
 
 
 def _texts(graph: Graph) -> list[str]:

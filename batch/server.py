@@ -198,7 +198,8 @@ class Connection:
                         raise self._nonsense(path, f"more than {MOST_BYTES} bytes")
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise ServerFault(
-                f"{self.address} does not answer {path} ({type(error).__name__})", fix="look at its log"
+                f"{self.address} does not answer {path} ({type(error).__name__})",
+                fix="start it, or look at its log",
             ) from error
         if response.status == 200:
             return content

@@ -66,7 +66,15 @@ def run(options: Namespace) -> int:
 
 
 def _engine(options: Namespace) -> Engage:
-    if options.engine == "ray":
+    local = options.engine == "local"
+    if (options.address or options.workers) if local else options.server:
+        from ..ccm.errors import HostError
+
+        raise HostError(
+            "--server is for the engine local, --address and --workers are for the engine ray",
+            fix="leave out those of the other engine",
+        )
+    if not local:
         from ..batch.engines.ray_cluster import Cluster
 
         return partial(Cluster, address=options.address, workers=options.workers)

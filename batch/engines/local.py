@@ -23,13 +23,14 @@ class Local:
     def __init__(self, maker: Maker, addresses: list[str]) -> None:
         self._maker = maker
         self._stack = ExitStack()
-        self._helpers = self._stack.enter_context(ThreadPoolExecutor(HELPERS))
+        self._helpers = ThreadPoolExecutor(HELPERS)
         self._hosts: list[Host] = [RemoteHost(address) for address in addresses]
         known = [host.address for host in self._hosts]
         if len(set(known)) < len(known):
             raise HostError(f"A server is named twice among {', '.join(known)}", fix="name every server once")
 
     def __enter__(self) -> Local:
+        self._stack.enter_context(self._helpers)
         if not self._hosts:
             print("Starting ComfyUI ...", flush=True)
             self._hosts = [self._stack.enter_context(OwnHost())]

@@ -33,7 +33,12 @@ class Cluster:
         self._ray = _import_ray()
         plan = maker.plan
         self._ahead = plan.servers.window
-        self._ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+        try:
+            self._ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        except (ConnectionError, ValueError) as error:
+            raise HostError(
+                f"There is no Ray cluster at {address} ({error})", fix="start one with `ray start --head`"
+            ) from error
         there = self._ray.cluster_resources()
         gpus = int(there.get("GPU", 0))
         options = {"num_gpus": 1} if gpus else {"num_cpus": 1}
@@ -54,7 +59,12 @@ class Cluster:
     def check(self, item: Item) -> dict[str, dict[str, Any]]:
         """Check the graph of an item on every worker; return what each is, by its address. Raises CCMError."""
         asked = [worker.check.remote(pickle.dumps(item)) for worker in self.workers]
-        return {name: told for answer in asked for name, told in self._get(answer).items()}
+        try:
+            return {name: told for answer in asked for name, told in self._get(answer).items()}
+        except self._ray.exceptions.RayError as error:
+            raise HostError(
+                f"A worker did not start: {error}", fix="see to it that the pack lies at this path there, too"
+            ) from error
 
     def make(self, waiting: Iterator[Item], record: Callable[[Outcome], None]) -> bool:
         """Make what waits and record every outcome; return whether Ctrl-C stopped it. Raises CCMError."""
