@@ -22,26 +22,26 @@ class Local:
 
     def __init__(self, maker: Maker, addresses: list[str]) -> None:
         self._maker = maker
-        self._stack = ExitStack()
+        self.stack = ExitStack()
         self._helpers = ThreadPoolExecutor(HELPERS)
-        self._hosts: list[Host] = [RemoteHost(address) for address in addresses]
-        known = [host.address for host in self._hosts]
+        self.hosts: list[Host] = [RemoteHost(address) for address in addresses]
+        known = [host.address for host in self.hosts]
         if len(set(known)) < len(known):
             raise HostError(f"A server is named twice among {', '.join(known)}", fix="name every server once")
 
     def __enter__(self) -> Local:
-        self._stack.enter_context(self._helpers)
-        if not self._hosts:
+        self.stack.enter_context(self._helpers)
+        if not self.hosts:
             print("Starting ComfyUI ...", flush=True)
-            self._hosts = [self._stack.enter_context(OwnHost())]
+            self.hosts = [self.stack.enter_context(OwnHost())]
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        self.stack.close()
 
     def check(self, item: Item) -> dict[str, dict[str, Any]]:
         """Check the graph of an item on every server; return what each is, by its address. Raises CCMError."""
-        return asyncio.run(check_servers(self._maker, item, self._hosts))
+        return asyncio.run(check_servers(self._maker, item, self.hosts))
 
     def make(self, waiting: Iterator[Item], record: Callable[[Outcome], None]) -> bool:
         """Make what waits and record every outcome; return whether Ctrl-C stopped it. Raises CCMError."""
@@ -50,7 +50,7 @@ class Local:
     async def _make(self, waiting: Iterator[Item], record: Callable[[Outcome], None]) -> bool:
         pool = ItemPool(waiting)
         scheduler = Scheduler(self._maker, record, self._helpers)
-        work = asyncio.create_task(scheduler.run(self._hosts, pool))
+        work = asyncio.create_task(scheduler.run(self.hosts, pool))
         presses = _count_interrupts(pool, work)
         try:
             await work

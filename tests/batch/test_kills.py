@@ -7,23 +7,30 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from batch_helpers import Server, hashes, rows_of, run, small_plan, to_toml
+from ccm_pack.batch import hosts
+from ccm_pack.batch import run as batch
+from ccm_pack.batch.engines.local import Local
+from ccm_pack.batch.making import Maker
 from ccm_pack.batch.plan import Plan
 from ccm_pack.ccm.dataset.folder import DatasetFolder
+from ccm_pack.host import server as host_server
 from ccm_pack.host.environment import INSIDE
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
-    ("items", "kills"), [(40, 3), pytest.param(300, 10, marks=pytest.mark.soak)], ids=["short", "long"]
+    ("items", "kills"), [(30, 2), pytest.param(300, 10, marks=pytest.mark.soak)], ids=["short", "long"]
 )
 def test_after_kills_of_server_and_client_nothing_is_lost_doubled_or_changed(
     tmp_path: Path, serve: Callable[..., Server], items: int, kills: int
@@ -52,8 +59,6 @@ def test_after_kills_of_server_and_client_nothing_is_lost_doubled_or_changed(
 def test_ctrl_c_finishes_what_runs_and_says_how_to_go_on(
     tmp_path: Path, serve: Callable[..., Server]
 ) -> None:
-    import signal
-
     plan = small_plan(tmp_path, (20, 20))
     client = start(plan, serve("--seconds", "0.1"), stderr=subprocess.PIPE)
     wait_for(plan, 3, client)
@@ -65,6 +70,30 @@ def test_ctrl_c_finishes_what_runs_and_says_how_to_go_on(
     kept = hashes(plan)
     assert 3 <= len(kept) < 40 and (plan.folder / "README.md").is_file()
     assert {row["status"] for row in rows_of(plan)} == {"done"}
+
+
+def test_a_server_of_our_own_is_started_again_when_it_dies(
+    tmp_path: Path, comfy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_server, "has_gpu", lambda: False)
+    plan = small_plan(tmp_path, (10, 10), **LASTING)
+
+    def engage(maker: Maker) -> Local:
+        engine = Local(maker, [])
+        own = hosts.OwnHost(tmp_path / "state")
+        engine.hosts.append(engine.stack.enter_context(own))
+        threading.Thread(target=kill_group, args=(plan, own), daemon=True).start()
+        return engine
+
+    assert batch.run(plan, engage).frames == 20
+    assert len(hashes(plan)) == 20
+
+
+def kill_group(plan: Plan, own: hosts.OwnHost) -> None:
+    """SIGKILL the server and its guard once some frames are there."""
+    while not (plan.folder / "manifest.jsonl").is_file() or len(rows_of(plan)) < 5:
+        time.sleep(0.01)
+    os.killpg(own.pid, signal.SIGKILL)
 
 
 LASTING = {"servers": {"answer_s": 5.0, "stall_s": 20.0, "patience_s": 60.0}}

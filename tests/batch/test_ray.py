@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_helpers import STAND_IN, hashes, rows_of, run, small_plan
+from batch_helpers import hashes, rows_of, run, small_plan
 from ccm_pack.batch import run as batch
 from ccm_pack.batch.engines.ray_cluster import Cluster
 from ccm_pack.batch.making import Maker
@@ -25,17 +25,6 @@ from ccm_pack.ccm.errors import HostError
 HAS_RAY = importlib.util.find_spec("ray") is not None
 needs_ray = pytest.mark.skipif(not HAS_RAY, reason="Ray is an optional extra: pip install ray")
 CHANGING = {"made", "server", "seconds"}
-
-
-@pytest.fixture
-def comfy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A ComfyUI folder whose main.py is the stand-in, named by COMFYUI_PATH."""
-    folder = tmp_path / "comfy"
-    (folder / "comfy").mkdir(parents=True)
-    start = f"runpy.run_path({str(STAND_IN)!r}, run_name='__main__')"
-    (folder / "main.py").write_text(f"import runpy, sys\nsys.argv += ['--seconds', '0.1']\n{start}\n")
-    monkeypatch.setenv("COMFYUI_PATH", str(folder))
-    return folder
 
 
 @pytest.mark.skipif(HAS_RAY, reason="Ray is there")
