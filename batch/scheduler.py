@@ -97,7 +97,7 @@ class Station:
         self.lost: CCMError | None = None  # why it was given up
         self._patience_s = patience_s
         self._rounds = 0  # of trouble, in a row, without a frame
-        self._answered = time.monotonic()
+        self._since = 0.0  # when this round of trouble began
         self._problem: ServerFault | None = None
         self._mending = asyncio.Lock()
 
@@ -105,13 +105,13 @@ class Station:
         """Note a fault; the next who asks whether the server is ready waits until it answers again."""
         if self._problem is None:
             self._rounds += 1
+            self._since = time.monotonic()
             logger.warning("%s", fault.problem)
         self._problem = fault
 
     def worked(self) -> None:
         """Note that a frame came."""
         self._rounds = 0
-        self._answered = time.monotonic()
         self.host.worked()
 
     async def ready(self) -> bool:
@@ -125,24 +125,26 @@ class Station:
             return self.lost is None
 
     async def _try_again(self, problem: ServerFault) -> None:
-        gone = time.monotonic() - self._answered
+        gone = time.monotonic() - self._since
         try:
-            if self._rounds >= MOST_ROUNDS or gone > self._patience_s:
-                raise HostError(
-                    f"{self.connection.address} was given up, {gone:.0f} s after its last good answer: "
-                    f"{problem.problem}",
-                    fix=problem.fix,
-                )
             await asyncio.to_thread(self.host.revive)
             await self.connection.stats()
         except ServerFault as fault:
             self._problem = fault
+            if gone > self._patience_s:
+                self._give_up(f"after {gone:.0f} s without an answer", fault)
         except CCMError as error:
             self.lost = error
-            logger.warning("%s", error.problem)
         else:
+            if self._rounds >= MOST_ROUNDS:
+                self._give_up(f"after {self._rounds} rounds of trouble", problem)
             self._problem = None
-            self._answered = time.monotonic()
+
+    def _give_up(self, when: str, problem: ServerFault) -> None:
+        self.lost = HostError(
+            f"{self.connection.address} was given up {when}: {problem.problem}", fix=problem.fix
+        )
+        logger.warning("%s", self.lost.problem)
 
 
 class Scheduler:
@@ -217,6 +219,9 @@ class Scheduler:
             self._failures[item.id] = self._failures.get(item.id, 0) + 1
             again = isinstance(error, ItemFault) and self._failures[item.id] < self._maker.plan.servers.tries
             return None if again else self._set_aside(item, error)
+        except Exception as error:  # whatever one item does must not end a run over thousands
+            logger.exception("%s", item.id)
+            return self._set_aside(item, ItemFault(f"{type(error).__name__}: {error}", fix="report it"))
         station.worked()
         self._aside = 0
         return outcome
