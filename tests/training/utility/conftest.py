@@ -11,7 +11,7 @@ from ccm_pack.training.data.phantoms import PhantomRequest, write_phantoms
 from ccm_pack.training.utility.config import UtilityConfig, parse_utility
 
 SMALL = {"um_per_px": 400 / 96, "side_px": 96, "test_share": 0.9}
-QUICK = {"steps": 80, "batch": 4, "crop_px": 48, "classifier_steps": 80, "classifier_batch": 8}
+QUICK = {"steps": 60, "batch": 4, "crop_px": 48, "classifier_steps": 60, "classifier_batch": 8}
 
 MakeConfig = Callable[..., UtilityConfig]
 
@@ -25,16 +25,17 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def configured(phantoms: Path, tmp_path: Path) -> MakeConfig:
+@pytest.fixture(scope="module")
+def configured(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeConfig:
     """Return the configuration of a small study; keys are given as `table={"key": value}`."""
+    folder = tmp_path_factory.mktemp("studies")
 
     def make(**tables: dict[str, Any]) -> UtilityConfig:
         data = {"real": str(phantoms / "real"), "synthetic": str(phantoms / "synthetic"), **SMALL}
         whole = {
             "data": data | tables.get("data", {}),
             "training": QUICK | tables.get("training", {}),
-            "run": {"folder": str(tmp_path / "run"), "resamples": 500} | tables.get("run", {}),
+            "run": {"folder": str(folder / "run"), "resamples": 500} | tables.get("run", {}),
         }
         return parse_utility(whole, "test")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,9 @@ ROOT = Path(__file__).resolve().parents[3]
 BRIEF = {"steps": 2, "classifier_steps": 2}
 
 
-def gains(config) -> dict[str, str]:
+def gains(config, workers: int | None = None) -> dict[str, str]:
     """Run a study, and return the verdict on real + synthetic against real of each endpoint."""
-    study(config)
+    study(config, workers)
     found = json.loads((Path(config.run.folder) / "utility.json").read_text("utf-8"))
     rows = [
         row for row in found["differences"] if (row["arm"], row["against"]) == ("real + synthetic", "real")
@@ -30,33 +31,38 @@ def gains(config) -> dict[str, str]:
     return {row["endpoint"]: row["verdict"] for row in rows}
 
 
-def test_good_synthetic_frames_show_a_gain_and_shuffled_ones_none(configured) -> None:
-    good = gains(configured())
-    assert good["centre_line_f1"] == good["miou"] == "shown"
-    shuffled = gains(
-        configured(data={"shuffle_labels": True}, run={"folder": configured().run.folder + "_shuffled"})
-    )
-    assert set(shuffled.values()) == {"not shown"}
-
-
-@pytest.fixture
-def brief(configured):
-    return configured(training=BRIEF)
-
-
-def test_a_stopped_study_goes_on_and_ends_alike(
-    brief, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("shuffled", "verdict"), [(False, "shown"), (True, "not shown")])
+def test_good_synthetic_frames_show_a_gain_and_shuffled_ones_none(
+    configured, tmp_path: Path, shuffled: bool, verdict: str
 ) -> None:
-    whole = study(brief, workers=1)
+    """Five seeds of all arms; the classifier is left to the long form."""
+    config = configured(
+        data={"shuffle_labels": shuffled},
+        training={"tasks": ["segmentation"]},
+        run={"folder": str(tmp_path / "run")},
+    )
+    assert gains(config, workers=1) == {"centre_line_f1": verdict, "miou": verdict}
+
+
+@pytest.fixture(scope="module")
+def brief(configured):
+    """A study of two steps and two seeds, done once."""
+    config = configured(data={"test_share": 0.5}, training=BRIEF, run={"seeds": 2})
+    study(config, workers=2)
+    return config
+
+
+def test_a_stopped_study_goes_on_and_ends_alike(brief, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(brief.run.folder)
-    before = (folder / "utility.json").read_bytes()
+    names = ("utility.txt", "utility.json")
+    whole = [(folder / name).read_bytes() for name in names]
     for file in sorted((folder / "trials").iterdir())[::3]:
         file.unlink()
     trained = []
     original = module.run_trial
     monkeypatch.setattr(module, "run_trial", lambda *trial: trained.append(trial) or original(*trial))
-    assert study(brief, workers=1) == whole
-    assert len(trained) == 7 and (folder / "utility.json").read_bytes() == before
+    study(brief, workers=1)
+    assert len(trained) == 3 and [(folder / name).read_bytes() for name in names] == whole
 
 
 def test_a_training_gives_the_same_bits_again(brief) -> None:
@@ -69,21 +75,29 @@ def test_a_training_gives_the_same_bits_again(brief) -> None:
         assert np.array_equal(one, same)
 
 
-def test_another_study_in_the_folder_is_refused(brief, configured) -> None:
-    study(brief, workers=1)
-    with pytest.raises(TrainingError, match="training.steps is 3.*began with 2"):
-        study(configured(training=BRIEF | {"steps": 3}), workers=1)
-    with pytest.raises(TrainingError, match="data.shuffle_labels is True"):
-        study(configured(training=BRIEF, data={"shuffle_labels": True}), workers=1)
+def test_another_study_in_the_folder_is_refused(brief) -> None:
+    for changed, said in (
+        (replace(brief, training=replace(brief.training, steps=3)), "training.steps is 3.*began with 2"),
+        (replace(brief, data=replace(brief.data, shuffle_labels=True)), "data.shuffle_labels is True"),
+    ):
+        with pytest.raises(TrainingError, match=said):
+            study(changed, workers=1)
 
 
 def test_no_patient_is_named_in_the_results(brief) -> None:
-    study(brief, workers=1)
     folder = Path(brief.run.folder)
     results = (folder / "utility.json").read_text("utf-8") + (folder / "utility.txt").read_text("utf-8")
     patients = json.loads((folder / "manifest.json").read_text("utf-8"))["data"]["patients"]
-    assert len(patients["train"]) == 3 and len(patients["test"]) == 27
+    assert len(patients["train"]) == len(patients["test"]) == 15
     assert not any(patient in results for patient in patients["test"])
+
+
+def test_the_results_hold_what_a_report_needs(brief) -> None:
+    from ccm_pack.ccm.report.utility import read_utility as read_results
+
+    found = read_results(Path(brief.run.folder) / "utility.json")
+    assert found.arms == tuple(map(str, Arm)) and (found.seeds, found.patients) == (2, 15)
+    assert len(found.differences) == 4 * 4 and found.is_try
 
 
 def test_the_command_prints_the_table_and_says_where_it_lies(
