@@ -22,7 +22,9 @@ PATIENCE_MS = 300_000  # for slow machines; nothing waits that long without a re
 RUN = """() => new Promise((done) => {
     app.api.addEventListener("execution_success", () => done(""), { once: true });
     app.api.addEventListener("execution_error", ({ detail }) => done(detail.exception_message), { once: true });
-    app.queuePrompt(0, 1).then((sent) => sent || done("refused: " + JSON.stringify(app.lastNodeErrors)));
+    app.queuePrompt(0, 1).then(() => {
+        if (Object.keys(app.lastNodeErrors ?? {}).length) done("refused: " + JSON.stringify(app.lastNodeErrors));
+    });
 })"""
 PICTURES = """() => app.graph._nodes.filter((node) => app.nodeOutputs[node.id]?.images?.length).map((node) => ({
     title: node.title, loaded: node.imgs?.length > 0 && node.imgs.every((image) => image.naturalWidth > 0)
@@ -35,6 +37,11 @@ TEXTS = """() => app.graph._nodes.flatMap((node) => (node.widgets ?? []).filter(
         visible: element.isConnected && element.getBoundingClientRect().height > 20,
         style: ["color", "backgroundColor"].map((name) => getComputedStyle(element)[name]),
     })))"""
+
+SEEN = f"""() => {{
+    const texts = ({TEXTS})();
+    return texts.length && texts.every(({{ visible, text }}) => visible && text.trim()) ? texts : null;
+}}"""
 
 
 def find_browser() -> str:
