@@ -38,7 +38,10 @@ PARTS: dict[str, tuple[str, Callable[[Bench], list[Row]]]] = {
     "appearance": ("What the prompt moves, mask and seed fixed", cohorts.appearance_rows),
     "diversity": ("Diversity", diversity.diversity_rows),
     "few": ("Few steps", fidelity.few_rows),
-    "fidelity": ("Fidelity to real frames, mean over seeds with its 95 % interval", fidelity.fidelity_rows),
+    "fidelity": (
+        "Fidelity to real frames with few steps, mean over seeds and its 95 % interval",
+        fidelity.fidelity_rows,
+    ),
     "text": ("Free wording, 20 paraphrases of each cohort", wording.wording_rows),
 }
 

@@ -29,7 +29,7 @@ def mask_rows(bench: Bench) -> list[Row]:
     traced = [trace(shot.frame) for shot in bench.grid]
     scores = [centre_line_f1(t, shot.scene.mask).f1 for t, shot in zip(traced, bench.grid, strict=True)]
     errors = np.array([_cnfl_error(t, shot) for t, shot in zip(traced, bench.grid, strict=True)])
-    rows = [
+    return [
         Row("mask_f1", "centre-line F1, our segmentation", mean(scores), "at least", 0.95),
         Row("mask_f1_lowest", "  the lowest", min(scores)),
         *(
@@ -50,7 +50,6 @@ def mask_rows(bench: Bench) -> list[Row]:
         ),
         Row("cnfl_bias", "  bias", float(errors.mean()), share=True),
     ]
-    return rows
 
 
 def superccm_rows(bench: Bench) -> list[Row]:
@@ -73,21 +72,13 @@ def real_rows(bench: Bench) -> list[Row]:
     if not files:
         return [Row("mask_f1_real", "masks traced in real frames", None, note="CCM_FRAMES names no folder")]
     chosen = files[:: max(1, len(files) // TRACED_FRAMES)][:TRACED_FRAMES]
-    masks = [segment_nerves(read_frame(file)[None]).mask[0] for file in chosen]
-    scores = []
-    for style, prepare in (("prepared", True), ("direct", False)):
-        found = _f1_of_drawings(bench, [m.astype(np.float32) for m in masks], f"real_{style}", prepare)
-        scores.append(found)
+    masks = [segment_nerves(read_frame(file)[None]).mask[0].astype(np.float32) for file in chosen]
+    prepared = _f1_of_drawings(bench, masks, "real_prepared", prepare=True)
+    direct = _f1_of_drawings(bench, masks, "real_direct", prepare=False)
+    note = f"{len(masks)} frames"
     return [
-        Row(
-            "mask_f1_real",
-            "masks traced in real frames, prepared",
-            scores[0],
-            "at least",
-            0.93,
-            note=f"{len(masks)} frames",
-        ),
-        Row("mask_f1_real_direct", "  straight into the control net", scores[1]),
+        Row("mask_f1_real", "masks traced in real frames, prepared", prepared, "at least", 0.93, note=note),
+        Row("mask_f1_real_direct", "  straight into the control net", direct),
     ]
 
 
