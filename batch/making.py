@@ -63,7 +63,8 @@ async def make(maker: Maker, item: Item, turn: int, server: Connection, helpers:
         told = _told(item, maker, draw, seed) | verdict.told | {"seconds": seconds, "server": server.address}
         if not verdict.reasons:
             return Outcome(item, Pictures(frame, mask), told, rows)
-        rows.append({**head(item, REJECTED), **told, "error": "; ".join(verdict.reasons)})
+        limits = maker.plan.quality.limits
+        rows.append({**head(item, REJECTED), **told, "limits": limits, "error": "; ".join(verdict.reasons)})
     return Outcome(item, None, {}, rows)
 
 

@@ -82,6 +82,11 @@ class QualityPlan:
     least_adherence: float = key("least centre-line F1 between the traced frame and its mask", 0.8, 0, 1)
     redraws: int = key("how often a rejected frame is drawn again before its item is left out", 3, 0, 100)
 
+    @property
+    def limits(self) -> list[bool | float]:
+        """What a frame is judged by; a frame that is rejected once is rejected again by the same limits."""
+        return [self.measure, self.gate, self.least_adherence]
+
 
 @dataclass(frozen=True)
 class ServerPlan:

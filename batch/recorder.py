@@ -21,11 +21,11 @@ QUIET_SECONDS = 30.0  # between two lines in a log
 class Progress:
     """Counts per cohort, with an estimate of the end: one line of a terminal, or a line of a log now and then."""
 
-    def __init__(self, plan: Plan, done: Mapping[str, int]) -> None:
+    def __init__(self, plan: Plan, done: Mapping[str, int], left_out: int) -> None:
         self._wanted = {name: cohort.count for name, cohort in plan.cohorts.items()}
         self.done = Counter(done)
         self.worked_s = 0.0  # of all servers together
-        self.left_out = 0
+        self.left_out = left_out
         self.rejected = 0
         self._before = sum(self.done.values())
         self._live = sys.stdout.isatty()

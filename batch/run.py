@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..ccm.dataset.folder import DatasetFolder
+from ..ccm.dataset.manifest import REJECTED
 from ..ccm.errors import DataError
 from .card import CARD, write_card
 from .graph import read_workflow
@@ -22,7 +23,7 @@ from .recorder import Progress, Recorder
 
 @dataclass(frozen=True)
 class Finished:
-    """How a run ended: frames of the data set, items left out in this run, and whether it was stopped.
+    """How a run ended: frames of the data set, items left out, and whether it was stopped.
 
     busy is the share of the time that the servers worked on frames, 1 for all of them always; None if nothing was made.
     """
@@ -43,10 +44,20 @@ def items(maker: Maker) -> Iterator[Item]:
     return expand(maker.plan, maker.masks, maker.workflow.sha256)
 
 
-def left(maker: Maker, done: dict[str, str]) -> Iterator[Item]:
-    """Yield the items whose frame is not there. Raises DataError where another plan began the folder."""
+def hopeless(maker: Maker, folder: DatasetFolder) -> dict[str, str]:
+    """Return the request of every item, by item, all of whose draws an earlier run rejected by the same limits."""
+    draws: Counter[tuple[str, str]] = Counter()
+    for _, row in folder.manifest.rows():
+        if row["status"] == REJECTED and row["limits"] == maker.plan.quality.limits:
+            draws[row["item"], row["request"]] = max(draws[row["item"], row["request"]], row["draw"] + 1)
+    return {item: request for (item, request), n in draws.items() if n > maker.plan.quality.redraws}
+
+
+def left(maker: Maker, over: dict[str, str]) -> Iterator[Item]:
+    """Yield the items that are not over, which have a frame or are hopeless. Raises DataError where another plan
+    began the folder."""
     for item in items(maker):
-        request = done.get(item.id)
+        request = over.get(item.id)
         if request is None:
             yield item
         elif request != item.request:
@@ -58,24 +69,32 @@ def left(maker: Maker, done: dict[str, str]) -> Iterator[Item]:
 
 @dataclass(frozen=True)
 class Survey:
-    """What there is of a plan: frames by cohort, and the first item that has none."""
+    """What there is of a plan: items that are over, frames by cohort, hopeless items, and the first one that waits."""
 
+    over: dict[str, str]
     made: Counter[str]
+    hopeless: int
     first: Item | None
 
     def text(self, plan: Plan) -> str:
         """Say it in a line."""
-        return f"{plan.total} items in {plan.folder}, {self.made.total()} of them made before"
+        rejected = f", {self.hopeless} left out" if self.hopeless else ""
+        return f"{plan.total} items in {plan.folder}, {self.made.total()} of them made before{rejected}"
 
 
-def look(maker: Maker, done: dict[str, str]) -> Survey:
+def look(maker: Maker, folder: DatasetFolder, *, rehash: bool = False) -> Survey:
     """Compare the plan with what is there; raises DataError where another plan began the folder."""
-    waiting = Counter({name: cohort.count for name, cohort in maker.plan.cohorts.items()})
+    done = folder.done(rehash=rehash)
+    without = {item: request for item, request in hopeless(maker, folder).items() if item not in done}
+    over = {**without, **done}
+    made = Counter({name: cohort.count for name, cohort in maker.plan.cohorts.items()})
     first = None
-    for item in left(maker, done):
+    for item in left(maker, over):
         first = first or item
-        waiting[item.place.cohort] -= 1
-    return Survey(waiting, first)
+        made[item.place.cohort] -= 1
+    for item in items(maker) if without else ():
+        made[item.place.cohort] -= item.id in without
+    return Survey(over, made, len(without), first)
 
 
 class Engine(Protocol):
@@ -100,18 +119,17 @@ def run(plan: Plan, engage: Engage, *, rehash: bool = False) -> Finished:
     """
     maker = prepare(plan)
     with DatasetFolder(plan.folder) as folder:
-        done = folder.done(rehash=rehash)
-        survey = look(maker, done)
+        survey = look(maker, folder, rehash=rehash)
         print(survey.text(plan), flush=True)
         if survey.first is None:
-            finished = Finished(plan.total, 0, False)
+            finished = Finished(survey.made.total(), survey.hopeless, False)
             return finished if is_current(folder) else finish(maker, folder, finished)
-        progress = Progress(plan, survey.made)
+        progress = Progress(plan, survey.made, survey.hopeless)
         with engage(maker) as engine:
             told = engine.check(survey.first)
             check_models(folder, told)
             progress.begin()
-            stopped = engine.make(left(maker, done), Recorder(folder, told, progress))
+            stopped = engine.make(left(maker, survey.over), Recorder(folder, told, progress))
             busy = progress.worked_s / (progress.elapsed_s * len(told))
         progress.close()
         frames = sum(progress.done.values())
@@ -151,7 +169,7 @@ def check_models(folder: DatasetFolder, told: dict[str, dict[str, Any]]) -> None
 def dry_run(plan: Plan) -> str:
     """Say what a run would do, without a server."""
     maker = prepare(plan)
-    survey = look(maker, DatasetFolder(plan.folder).done())
+    survey = look(maker, DatasetFolder(plan.folder))
     lines = [survey.text(plan)]
     lines += [f"  {name}: {cohort.count} frames" for name, cohort in plan.cohorts.items()]
     lines += [

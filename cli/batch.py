@@ -53,9 +53,7 @@ def run(options: Namespace) -> int:
     check_folder(plan.folder, fix="choose another folder with --out")
     logs.show()
     finished = batch.run(plan, _engine(options), rehash=options.verify)
-    print(
-        f"{finished.frames} of {plan.total} frames, {finished.left_out} left out in this run: {plan.folder}"
-    )
+    print(f"{finished.frames} of {plan.total} frames, {finished.left_out} left out: {plan.folder}")
     if finished.busy is not None:
         print(f"The servers worked {finished.busy:.1%} of the time.")
     print(f"Card: {plan.folder / 'README.md'}\nSynthetic, not for clinical use.")

@@ -80,6 +80,10 @@ def test_frames_that_are_not_good_enough_are_drawn_again_and_then_left_out(
     told = rows(plan)
     assert len(told) == 12 and {row["status"] for row in told} == {"rejected"}
     assert {row["draw"] for row in told} == {0, 1} and len({row["seed"] for row in told}) == 12
+    again = batch.run(
+        plan, partial(Local, addresses=["http://127.0.0.1:9"])
+    )  # asks no server: it would be in vain
+    assert (again.frames, again.left_out) == (0, 6)
     assert "below 1" in told[0]["error"] and "6 items have no frame" in (plan.folder / "README.md").read_text(
         "utf-8"
     )
