@@ -10,6 +10,7 @@ from ..ccm.images import UM_PER_PX, to_grey, to_image, to_masks
 from ..ccm.morphometry.biomarkers import measure_batch
 from ..ccm.morphometry.overlay import backgrounds, draw_overlay
 from ..ccm.morphometry.report import to_json, to_table
+from ..nodes.newer_hosts import search_aliases
 from .display import shown
 
 
@@ -24,6 +25,7 @@ class NerveBiomarkers(io.ComfyNode):
             category="CCM/measure",
             description="Measures corneal nerve fibre length, density, branching, width and tortuosity of nerve masks.",
             is_output_node=True,
+            **search_aliases("CNFL", "CNFD", "CNBD", "nerve density", "tortuosity", "measure nerves"),
             inputs=[
                 io.Mask.Input("mask", tooltip="Nerve masks, above 0.5 where nerve, one for each frame."),
                 io.Float.Input(

@@ -7,6 +7,7 @@ from comfy_api.latest import io, ui
 from ..ccm.cohort_groups import group, to_figure, to_table
 from ..ccm.equivalence.rows import read_rows
 from ..ccm.images import to_image
+from ..nodes.newer_hosts import search_aliases
 from .display import shown
 
 
@@ -21,6 +22,7 @@ class CohortPlot(io.ComfyNode):
             category="CCM/evaluate",
             description="Draws the biomarkers of every cohort side by side, with patient means and effect sizes.",
             is_output_node=True,
+            **search_aliases("group comparison", "effect size", "chart"),
             inputs=[
                 io.String.Input(
                     "measured",

@@ -8,6 +8,7 @@ from comfy_api.latest import io, ui
 from ..ccm.fidelity.copies import describe, find_copies, frames_seen, sheet, to_json
 from ..ccm.fidelity.features import NERVE_ENCODER
 from ..ccm.images import to_grey, to_image
+from ..nodes.newer_hosts import search_aliases
 from . import extractors
 
 
@@ -22,6 +23,7 @@ class FindCopies(io.ComfyNode):
                 "Finds generated frames that copy a training frame, turned or mirrored ones too, and shows each "
                 "beside its nearest training frame."
             ),
+            **search_aliases("memorisation", "nearest neighbour", "duplicates"),
             inputs=[
                 io.Image.Input("generated", tooltip="Generated frames, 2 or more."),
                 io.Image.Input("training", tooltip="The real frames that the generator was trained on."),

@@ -11,6 +11,7 @@ from ..ccm.equivalence.rows import read_rows
 from ..ccm.equivalence.summary import describe, to_csv, to_json
 from ..ccm.images import to_image
 from ..ccm.statistics.equivalence import Design
+from ..nodes.newer_hosts import search_aliases
 from .saving import save
 
 LABELS = (
@@ -76,6 +77,7 @@ class Equivalence(io.ComfyNode):
                 "Tests on patient means whether generated frames equal real ones within a margin (TOST), "
                 'in every biomarker and cohort together. Too few patients give "not shown".'
             ),
+            **search_aliases("TOST", "Bland-Altman", "statistics"),
             inputs=[
                 *row_inputs(),
                 io.String.Input(

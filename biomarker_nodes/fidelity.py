@@ -8,6 +8,7 @@ from ..ccm.fidelity.compare import compare
 from ..ccm.fidelity.features import NERVE_ENCODER
 from ..ccm.fidelity.summary import describe, to_json
 from ..ccm.images import to_grey
+from ..nodes.newer_hosts import search_aliases
 from . import extractors
 
 LARGEST_SEED = 2**64 - 1
@@ -24,6 +25,7 @@ class Fidelity(io.ComfyNode):
                 "Measures how far generated frames lie from reference frames: unbiased MMD with a "
                 "permutation p, and the Frechet distance beside the floor that real frames leave under it."
             ),
+            **search_aliases("FID", "MMD", "Frechet distance"),
             inputs=[
                 io.Image.Input(
                     "images_a",

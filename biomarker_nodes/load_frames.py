@@ -10,6 +10,7 @@ from ..ccm.errors import CCMError
 from ..ccm.frames.batch import load_batch, to_json
 from ..ccm.frames.listing import read_records
 from ..ccm.images import to_image
+from ..nodes.newer_hosts import search_aliases
 
 MOST_FRAMES = 4096
 
@@ -24,6 +25,7 @@ class LoadFrames(io.ComfyNode):
             display_name="Load Frames",
             category="CCM/measure",
             description="Loads the frames of a folder or of a CSV table with patient, eye and cohort, as one batch.",
+            **search_aliases("load folder", "DICOM", "TIFF", "microscopy"),
             inputs=[
                 io.String.Input(
                     "path",

@@ -9,6 +9,7 @@ from ..ccm.errors import NetworkError
 from ..ccm.images import UM_PER_PX, to_grey
 from ..ccm.quality import describe, to_json
 from ..ccm.segmentation import segment_nerves
+from ..nodes.newer_hosts import search_aliases
 from . import segmenters
 
 
@@ -38,6 +39,7 @@ class SegmentNerves(io.ComfyNode):
             category="CCM/measure",
             description="Traces corneal nerves with the embedded network, trained on phantoms only, or your own.",
             is_output_node=True,
+            **search_aliases("trace nerves", "nerve mask", "cornea"),
             inputs=[
                 _image(),
                 _um_per_px(),
@@ -100,6 +102,7 @@ class FrameQuality(io.ComfyNode):
             description="Flags frames that should not be measured: no nerves, out of plane, blurred, saturated, "
             "pressure lines.",
             is_output_node=True,
+            **search_aliases("blur", "out of focus"),
             inputs=[_image(), _um_per_px()],
             outputs=[
                 io.String.Output(display_name="report", tooltip="One line per frame: fit, or what is wrong."),

@@ -7,6 +7,7 @@ from comfy_api.latest import io, ui
 
 from ..ccm.fidelity.pair_summary import compare_pairs, describe, to_json
 from ..ccm.images import to_grey
+from ..nodes.newer_hosts import search_aliases
 
 
 class PairedSimilarity(io.ComfyNode):
@@ -19,6 +20,7 @@ class PairedSimilarity(io.ComfyNode):
             description=(
                 "SSIM, MS-SSIM and PSNR of frame pairs that share a mask, beside what mismatched pairs score."
             ),
+            **search_aliases("SSIM", "PSNR"),
             inputs=[
                 io.Image.Input(
                     "images_a", display_name="reference", tooltip="Real frames, in the order of their pairs."

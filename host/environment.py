@@ -135,7 +135,7 @@ def _named(path: str, modules: tuple[str, ...]) -> Path:
     if os.environ.get(INSIDE) != str(python) and (lacking := _lacking(python, modules)):
         raise HostError(
             f"CCM_PYTHON is {path}, which lacks {', '.join(lacking)}",
-            fix="install ComfyUI's requirements.txt and the pack's there, or unset CCM_PYTHON",
+            fix="install ComfyUI's requirements.txt and the pack's there, run install.py with it, or unset CCM_PYTHON",
         )
     return python
 

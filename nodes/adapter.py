@@ -12,6 +12,7 @@ from ..ccm.adapter.fit import check_strength
 from ..ccm.adapter.summary import describe
 from ..ccm.errors import AdapterError
 from .exact_adapter import add_adapter, check
+from .newer_hosts import search_aliases
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 EMBEDDED = {
@@ -43,6 +44,7 @@ class LoadAdapter(io.ComfyNode):
                 "Applies a WDLoRA (DoRA) or LoRA adapter with the exact formula, on any base and beside any "
                 "other LoRA, and refuses files that do not belong to the model."
             ),
+            **search_aliases("DoRA", "WDLoRA", "LoRA"),
             inputs=[
                 io.Model.Input("model", tooltip="The base model that the adapter was trained on."),
                 io.Combo.Input(

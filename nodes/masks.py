@@ -12,6 +12,7 @@ from ..ccm.masks import WIDTH_PX, prepare_masks, read_drawings
 from ..ccm.phantom.mask import LARGEST_PX
 from ..ccm.phantom.request import CUSTOM, MOST_MASKS, MaskRequest, generate_masks
 from ..ccm.phantom.tree import TreeTargets
+from .newer_hosts import search_aliases
 
 
 class PrepareNerveMask(io.ComfyNode):
@@ -25,6 +26,7 @@ class PrepareNerveMask(io.ComfyNode):
                 "Turns a drawn, traced or photographed nerve mask, dark on light or light on dark, into a "
                 "clean mask with nerves of one width, at the size of the field."
             ),
+            **search_aliases("clean mask", "tracing", "nerve drawing"),
             inputs=[
                 io.Image.Input(
                     "image",
@@ -77,6 +79,7 @@ class GenerateNerveMask(io.ComfyNode):
                 "exact biomarkers of each."
             ),
             is_output_node=True,
+            **search_aliases("nerve tree", "phantom", "cornea", "synthetic nerves"),
             inputs=[
                 io.Combo.Input(
                     "cohort",

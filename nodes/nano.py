@@ -10,6 +10,7 @@ from comfy_api.latest import io
 
 from ..ccm.block_encoder import simplify
 from ..ccm.errors import WeightsError
+from .newer_hosts import search_aliases
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 BASE_FILE = "ccm_nano_base.safetensors"
@@ -30,6 +31,7 @@ class LoadNano(io.ComfyNode):
                 "Loads the embedded CCM-nano family: base model, prompt encoder, autoencoder and nerve-mask "
                 "control net. Trained on procedural phantoms only; not for clinical use."
             ),
+            **search_aliases("cornea", "corneal confocal microscopy", "checkpoint"),
             inputs=[],
             outputs=[
                 io.Model.Output(
