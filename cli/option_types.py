@@ -18,6 +18,17 @@ def port(text: str) -> int:
     return _within(text, 1, PORTS - 1)
 
 
+def gigabytes(text: str) -> float:
+    """Return the memory of a GPU; raises ArgumentTypeError."""
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if 0 < size < 1e6:
+        return size
+    raise ArgumentTypeError(f"{text} is no memory of a GPU in GB, such as 24")
+
+
 def _within(text: str, low: int, high: int) -> int:
     if text.isdecimal() and low <= int(text) <= high:
         return int(text)

@@ -33,6 +33,9 @@ class BaseConfig:
     )
     vae: str = key("autoencoder; a name in models/vae or a path", "")
     control_net: str = key("control net that takes the nerve mask; a name in models/controlnet or a path", "")
+    mask_style: Literal["nerve mask", "scribble", "soft edge", "canny", "segmentation"] = key(
+        "the drawing of the mask that the control net was trained on", "nerve mask"
+    )
     dtype: Literal["auto", "fp32", "bf16", "fp16", "fp8"] = key(
         "type of the frozen weights; auto is the file's own on a GPU and fp32 on a CPU", "auto"
     )
@@ -70,6 +73,13 @@ class AdapterConfig:
     norm: Literal["factored", "peft"] = key(
         "how wdlora computes its norms: from the factors, or as PEFT does, slower", "factored"
     )
+
+
+@dataclass(frozen=True)
+class ControlConfig:
+    """The control net that is trained with run.kind = "control"."""
+
+    blocks: int = key("blocks of the base that it begins with; sd15 and sdxl take the whole encoder", 4, 1)
 
 
 @dataclass(frozen=True)
@@ -147,6 +157,9 @@ class RunConfig:
     """Where and how it runs."""
 
     folder: str = key("folder of the run; relative to where the command is typed")
+    kind: Literal["adapter", "control"] = key(
+        "what is trained: an adapter, or a control net that takes nerve masks", "adapter"
+    )
     seed: int = key("fixes every sample, its noise, and the adapter's first values", 0, 0, 2**63 - 1)
     device: str = key("auto, cpu, cuda or cuda:N", "auto")
     tensorboard: bool = key("write TensorBoard events too", False)
@@ -161,6 +174,7 @@ class TrainConfig:
     data: DataConfig
     run: RunConfig
     adapter: AdapterConfig = AdapterConfig()
+    control: ControlConfig = ControlConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     memory: MemoryConfig = MemoryConfig()
@@ -231,6 +245,10 @@ def _check(config: TrainConfig, source: str) -> None:
             config.validation.criterion.split(" ")[0] not in ("min", "max")
             or len(config.validation.criterion.split(" ")) != 2,
             'min or max and the name of a number, as in "max adherence_f1"',
+        ),
+        "data.control_drop": (
+            config.run.kind == "control" and data.control_drop > 0,
+            'no more than 0 with run.kind = "control", which learns from masks only',
         ),
         "adapter.targets": (not _is_expression(config.adapter.targets), "a regular expression"),
     }

@@ -41,13 +41,8 @@ def describe_base(
     """Return a base whose tensors, by the host's names and possibly without values, are those of `state`."""
     import_host()
     import comfy.lora
-    import comfy.model_detection
 
-    config: Any = comfy.model_detection.model_config_from_unet(state, "", metadata=metadata)
-    if config is None:
-        raise AdapterError(f"ComfyUI does not know the model in {name}", fix=LAYOUT)
-    config.set_inference_dtype(torch.float32, None)
-    model = config.get_model(state, "", device=torch.device("meta"))
+    model = _model(name, state, metadata)
     known = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     shapes = {
         key[len(PREFIX) : -len(WEIGHT)]: shape
@@ -58,6 +53,22 @@ def describe_base(
     found = {name: _place(target, shapes) for name, target in targets.items()}
     places = {name: place for name, place in found.items() if place is not None}
     return BaseModel(name, shapes, places, weight)
+
+
+def outline_model(path: Path) -> Any:
+    """Return the host's model of a file, on the meta device; raises AdapterError as `read_base` does."""
+    state, metadata = _outline(path)
+    return _model(path.name, _diffusion_model(state)[1], metadata)
+
+
+def _model(name: str, state: dict[str, Tensor], metadata: Any) -> Any:
+    import comfy.model_detection
+
+    config: Any = comfy.model_detection.model_config_from_unet(state, "", metadata=metadata)
+    if config is None:
+        raise AdapterError(f"ComfyUI does not know the model in {name}", fix=LAYOUT)
+    config.set_inference_dtype(torch.float32, None)
+    return config.get_model(state, "", device=torch.device("meta"))
 
 
 def _outline(path: Path) -> tuple[dict[str, Tensor], Any]:

@@ -84,14 +84,15 @@ def _text(
         lines += ["", "## Validation on held-out patients", "", *_table(validation)]
         lines += ["", f"Best: step {best}." if best is not None else ""]
     lines += ["", "## Files", ""]
-    lines += [f"- `{name}`: put it into models/loras of ComfyUI" for name in adapters] or ["No adapter yet."]
+    folder = "controlnet" if "control" in manifest else "loras"
+    lines += [f"- `{name}`: put it into models/{folder} of ComfyUI" for name in adapters] or ["None yet."]
     return "\n".join(lines) + "\n"
 
 
 def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, Any]]:
     if not manifest:
         return []
-    data = manifest["data"]
+    data, kind = manifest["data"], "control" if "control" in manifest else "adapter"
     shares = ", ".join(
         f"{count} frames of {data['patients'][name]} patients for {name}"
         for name, count in data["frames"].items()
@@ -105,8 +106,8 @@ def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ),
         ("cohorts", ", ".join(manifest["cohorts"]) or "none"),
         (
-            "adapter",
-            f"{manifest['adapter']['layers']} layers, {manifest['adapter']['parameters']:,} parameters",
+            "control net" if kind == "control" else kind,
+            f"{manifest[kind]['layers']} layers, {manifest[kind]['parameters']:,} parameters",
         ),
         ("seed", manifest["seed"]),
         ("licence", manifest["licence"]),

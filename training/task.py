@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +16,11 @@ from .bases import Base
 from .blocks import find_blocks, lean, place
 from .config import MemoryConfig, ObjectiveConfig, TrainConfig
 from .data.sampler import Sampler
+from .export import export
 from .layers import Injected, inject
 from .prepare import Prepared
+
+LAST = "adapter.safetensors"
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,12 @@ class Task:
     sampler: Sampler
     config: ObjectiveConfig
     device: torch.device
+    files: tuple[str, str] = (LAST, "adapter_best.safetensors")
+
+    @property
+    def layers(self) -> dict[str, Any]:
+        """What is trained, by module name: modules with a `weight`."""
+        return {name: layer.get_base_layer() for name, layer in self.injected.layers.items()}
 
     @property
     def parameters(self) -> Mapping[str, nn.Parameter]:
@@ -39,6 +50,10 @@ class Task:
 
     def refresh(self) -> None:
         self.injected.refresh()
+
+    def export(self, path: Path, description: Mapping[str, Any], step: int) -> None:
+        """Write the adapter; `description` is that of `export.describe_run`."""
+        export(path, self.base.network, description, step)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from ...ccm.adapter.fingerprint import sample as weight_sample
 from ...ccm.cohorts import NEGATIVE_PROMPT, NEUTRAL_PROMPT, Cohort, clinical_prompt
+from ...ccm.control import MaskStyle, draw_masks
 from ...ccm.images import to_grey
 from .base import Condition, Tensors, stack
 from .families import Family
@@ -29,24 +31,26 @@ class HostBase:
     negative_prompt = NEGATIVE_PROMPT
 
     def __init__(
-        self, facts: Family, model: Any, clip: Any, vae: Any, control_net: Any, device: torch.device
-    ) -> None:
+        self, facts: Family, model: Any, clip: Any, vae: Any, control_net: Any, device: torch.device,
+        style: MaskStyle = MaskStyle.NERVES,
+    ) -> None:  # fmt: skip
         """Take over a comfy.model_base.BaseModel, CLIP, VAE and (or None) control net, and freeze them.
 
         The model stays where it is, so that the encoders have the device to themselves until it is placed there.
         """
         self.facts, self.model, self.clip, self.vae = facts, model, clip, vae
+        self.style = style
         self.family, self.targets, self.blocks = facts.name, facts.targets, facts.blocks
         self.latent_px: int = vae.spacial_compression_encode()
         self.device = device
         leave_inference_mode(model)
         model.eval().requires_grad_(False)
         if facts.in_place:
-            _keep_norm_inputs(model.diffusion_model)
+            keep_inputs(norms(model.diffusion_model))
         if control_net is not None:
             leave_inference_mode(control_net.control_model)
         self.route = self._route(control_net, device)
-        self.fingerprint = _fingerprint(facts, model, clip, vae, control_net)
+        self.fingerprint = _fingerprint(facts, style, model, clip, vae, control_net)
 
     def _route(self, control_net: Any, device: torch.device) -> MaskRoute:
         if control_net is not None:
@@ -84,7 +88,7 @@ class HostBase:
 
     @torch.no_grad()
     def encode_mask(self, mask: Tensor) -> Tensors:
-        image = _image(mask)
+        image = torch.from_numpy(draw_masks(mask[None].float().cpu().numpy(), self.style))
         latent = torch.zeros_like(self.encode_frames(mask[None]), device=self.device)
         return {name: tensor.cpu() for name, tensor in self.route.encode(image, latent).items()}
 
@@ -166,11 +170,14 @@ class _Guided:
         return without + self.guidance * (with_prompt - without)
 
 
-def _keep_norm_inputs(network: nn.Module) -> None:
-    """Let norms keep copies of their inputs for backward, so that the host may change the inputs in place."""
-    for module in network.modules():
-        if isinstance(module, nn.LayerNorm):
-            module.register_forward_pre_hook(lambda _, inputs: (inputs[0].clone(), *inputs[1:]))
+def norms(network: nn.Module) -> list[nn.Module]:
+    return [module for module in network.modules() if isinstance(module, nn.LayerNorm)]
+
+
+def keep_inputs(modules: Iterable[nn.Module]) -> None:
+    """Let modules keep copies of their inputs for backward, so that the host may change the inputs in place."""
+    for module in modules:
+        module.register_forward_pre_hook(lambda _, inputs: (inputs[0].clone(), *inputs[1:]))
 
 
 def _copied(h: Tensor, _: Any) -> Tensor:
@@ -183,9 +190,9 @@ def _image(grey: Tensor) -> Tensor:
     return grey.float()[None, :, :, None].expand(-1, -1, -1, 3)
 
 
-def _fingerprint(facts: Family, model: Any, clip: Any, vae: Any, control_net: Any) -> str:
+def _fingerprint(facts: Family, style: MaskStyle, model: Any, clip: Any, vae: Any, control_net: Any) -> str:
     """Hash a sample of every weight, so that gigabytes need not be read; a fine-tuned base changes all."""
-    digest = hashlib.sha256(repr(facts).encode())
+    digest = hashlib.sha256(f"{facts!r} {style.value}".encode())
     modules = [
         model.diffusion_model,
         getattr(clip, "cond_stage_model", None),

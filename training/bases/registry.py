@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ...ccm.block_encoder import simplify
+from ...ccm.control import MaskStyle
 from ...ccm.errors import TrainingError
 from ...ccm.foundation import FOLDERS, source_of
 from .families import FAMILIES, Family
@@ -23,8 +24,6 @@ DTYPES = {
     "fp8": torch.float8_e4m3fn,
 }
 
-log = logging.getLogger(__name__)
-
 
 def load_base(config: BaseConfig) -> HostBase:
     """Load the base that the table [base] of a configuration names.
@@ -35,6 +34,7 @@ def load_base(config: BaseConfig) -> HostBase:
     from comfy import model_management
 
     from ...nodes.host_loading import load_text_encoder, load_vae
+    from ...nodes.mask_routes import in_style
 
     facts = _family(config.family)
     paths = _paths(config)
@@ -47,10 +47,12 @@ def load_base(config: BaseConfig) -> HostBase:
             vae = load_vae(paths["vae"][0])
         control_net = _load_control_net(paths, options)
         _check(facts, model, clip, vae)
-        if control_net is None and facts.mask == "control":
-            log.warning("[base] names no control_net, so the masks do not reach the model")
         model_management.unload_all_models()  # from here on the host neither moves nor patches the model
-        return HostBase(facts, model.model, clip, vae, control_net, model_management.get_torch_device())
+        style, device = MaskStyle(config.mask_style), model_management.get_torch_device()
+        net = control_net and in_style(control_net, style)
+        base = HostBase(facts, model.model, clip, vae, net, device, style)
+        simplify(vae.first_stage_model)  # after the base has taken its fingerprint
+        return base
 
 
 def _family(name: str) -> Family:
@@ -66,6 +68,17 @@ def _paths(config: BaseConfig) -> dict[str, list[Path]]:
         named = {**_embedded(), **named}
     lists = {key: [names] if isinstance(names, (str, Path)) else list(names) for key, names in named.items()}
     return {key: [find_file(name, key) for name in names] for key, names in lists.items()}
+
+
+def base_file(config: BaseConfig) -> Path | None:
+    """Return the file that holds the model of a configuration, or None where it is not there (yet)."""
+    named = {"checkpoint": config.checkpoint, "diffusion_model": config.diffusion_model}
+    if config.family == "nano" and not any(named.values()):
+        return _embedded()["checkpoint"]
+    try:
+        return next((find_file(name, key) for key, name in named.items() if name), None)
+    except TrainingError:
+        return None
 
 
 def _embedded() -> dict[str, Path]:

@@ -40,6 +40,7 @@ class Families:
         table |= {
             "family": family,
             "dtype": dtype,
+            "mask_style": "nerve mask",
             "text_encoder": (str(WEIGHTS / "ccm_nano_text.safetensors"),),
         }
         makers: dict[str, tuple[Callable[[Path], Path], Callable[[Path], Path], Any]] = {
@@ -67,6 +68,18 @@ class Families:
     def load(self, family: str, control: bool = True) -> Any:
         """Return a base of its own, in fp32."""
         return importlib.import_module("ccm_pack.training.bases").load_base(self.config(family, control))
+
+    def load_in(self, family: str, dtype: str) -> Any:
+        """Return a base of its own without a control net, its weights stored in this type."""
+        config = self.config(family, control=False, dtype=dtype)
+        return importlib.import_module("ccm_pack.training.bases").load_base(config)
+
+    def load_without_control(self, family: str) -> Any:
+        """Return a base of its own to which masks have no way yet."""
+        config = self.config(family, control=False)
+        if family == "nano":
+            config.family, config.checkpoint = "sd35", str(WEIGHTS / "ccm_nano_base.safetensors")
+        return importlib.import_module("ccm_pack.training.bases").load_base(config)
 
     def model(self, family: str) -> Any:
         """Return the MODEL of a family as the host's own loader gives it, in fp32."""
