@@ -1,7 +1,7 @@
 """`python . bench fidelity`: the Frechet distance beside scipy's matrix square root, torchmetrics and
 torch-fidelity.
 
-Every method starts from the same two float64 feature sets and ends with the distance. They take turns, up to five or
+Every method starts from the same two float64 feature sets and ends with the distance. They take turns, up to 25 or
 as many as fit into ten seconds, and the median counts. Peers that are not installed are left out. The last line is one
 JSON object: `<method>_ms_<N>` (wall time), `<method>_cpu_ms_<N>` (processor time, which a busy machine changes less),
 and `<method>_error_<N>`, the relative difference from the singular values of the plain centred samples, with no
@@ -25,7 +25,7 @@ from ..ccm.fidelity.frechet import frechet_terms
 
 DIMENSION = 2048
 SIZES = (318, 5000)
-TURNS = 5
+TURNS = 25
 MOST_MS = 10_000.0  # of all turns of a method, but for the first
 
 Distance = Callable[[np.ndarray, np.ndarray], float]
