@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import sys
 import warnings
 from argparse import ArgumentParser, Namespace
@@ -38,12 +39,15 @@ def locales() -> list[Path]:
 
 
 def reference() -> list[Path]:
-    """Render the docstrings of every public module of ccm/."""
+    """Render the docstrings of every module of ccm/."""
     import pdoc
 
+    from .. import ccm
+
+    inner = pkgutil.walk_packages(ccm.__path__, f"{ccm.__name__}.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # types that are imported for the type checker only
-        pdoc.pdoc(f"{__package__.rpartition('.')[0]}.ccm", output_directory=REFERENCE)
+        pdoc.pdoc(ccm.__name__, *(module.name for module in inner), output_directory=REFERENCE)
     return [REFERENCE / "index.html"]
 
 

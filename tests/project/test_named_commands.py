@@ -21,7 +21,7 @@ PAGES = [
 ]
 CODE = re.compile(r"`([^`\n]+)`|^ {4}(\S.*)$", re.MULTILINE)
 OURS = re.compile(r"(?:^|[\s(])(?:python3?|python3\.\d+) \. ([^#|]*)")
-MAKE = re.compile(r"(?:^|[\s(])make ([a-z][\w-]*)")
+MAKE = re.compile(r"^make ([a-z][\w-]*)")
 
 
 def snippets(page: Path) -> Iterator[str]:
