@@ -8,6 +8,7 @@ optimizer are exact.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -280,47 +281,66 @@ def context_width(network: Any) -> int:
     return next(widths)
 
 
+Setting = tuple[str, str, Any]  # table, key and value
+
+
 def check_fits(config: TrainConfig, memory_gib: float) -> Plan:
-    """Return the plan; raises TrainingError naming the settings that would fit, or the smallest need there is."""
-    found = plan(config)
-    if found.total <= memory_gib * GIB:
+    """Return the plan; raises TrainingError naming the settings that would fit, or that none do."""
+    found, limit = plan(config), memory_gib * GIB
+    if found.total <= limit:
         return found
-    tried: list[str] = []
-    for settings, leaner in _ladder(config):
-        tried, smaller = settings, plan(leaner)
-        if smaller.total <= memory_gib * GIB:
-            raise TrainingError(
-                f"The training needs {found}, and the GPU has {memory_gib * GIB / 1e9:.1f} GB",
-                fix=f"with {', '.join(settings)} it needs {smaller.total / 1e9:.1f} GB",
-            )
-    raise TrainingError(
-        f"The training needs {found}, and the GPU has {memory_gib * GIB / 1e9:.1f} GB",
-        fix=f"even with {', '.join(tried)} it does not fit: take a smaller base, or a larger GPU",
-    )
+    settings = _leaner(config)
+    fitting = _fitting(config, settings, limit)
+    problem = f"The training needs {found}, and the GPU has {limit / 1e9:.1f} GB"
+    if fitting is None:
+        raise TrainingError(
+            problem, fix=f"even with {_named(settings)} it does not fit: take a smaller base, or a larger GPU"
+        )
+    need = plan(_with(config, fitting)).total
+    raise TrainingError(problem, fix=f"with {_named(fitting)} it needs {need / 1e9:.1f} GB")
 
 
-def _ladder(config: TrainConfig) -> Iterator[tuple[list[str], TrainConfig]]:
-    """Yield the settings that need less and less memory, the cheap ones first, each with those before it."""
-    told: list[str] = []
-    now = config
-    if not now.memory.checkpointing:
-        now = replace(now, memory=replace(now.memory, checkpointing=True))
-        told.append("memory.checkpointing = true")
-        yield [*told], now
-    if now.optimizer.batch > 1:
-        count = now.optimizer.batch * now.optimizer.accumulation
-        now = replace(now, optimizer=replace(now.optimizer, batch=1, accumulation=count))
-        told.append(f"optimizer.batch = 1, optimizer.accumulation = {count}")
-        yield [*told], now
-    if now.optimizer.name != "adamw8bit":
-        now = replace(now, optimizer=replace(now.optimizer, name="adamw8bit"))
-        told.append('optimizer.name = "adamw8bit"')
-        yield [*told], now
-    if now.base.dtype != "fp8":
-        now = replace(now, base=replace(now.base, dtype="fp8"))
-        told.append('base.dtype = "fp8"')
-        yield [*told], now
-    count = len(_outline(config).blocks)
-    for blocks in range(now.memory.offload_blocks + 1, count + 1):
-        leaner = replace(now, memory=replace(now.memory, offload_blocks=blocks))
-        yield [*told, f"memory.offload_blocks = {blocks}"], leaner
+def _leaner(config: TrainConfig) -> list[Setting]:
+    """Return the settings that need less memory than those of the configuration, the cheap ones first."""
+    blocks, samples = len(_outline(config).blocks), config.effective_batch
+    settings: list[Setting] = [
+        ("memory", "checkpointing", True),
+        ("optimizer", "batch", 1),
+        ("optimizer", "accumulation", samples),
+        ("optimizer", "name", "adamw8bit"),
+        ("base", "dtype", "fp8"),
+        ("memory", "offload_blocks", blocks),
+    ]
+    return [(table, key, v) for table, key, v in settings if getattr(getattr(config, table), key) != v]
+
+
+def _fitting(config: TrainConfig, settings: list[Setting], limit: float) -> list[Setting] | None:
+    """Return the first of the settings that together fit, without those that are not needed, or None."""
+
+    def fits(chosen: list[Setting]) -> bool:
+        return plan(_with(config, chosen)).total <= limit
+
+    count = next((n for n in range(1, len(settings) + 1) if fits(settings[:n])), None)
+    if count is None:
+        return None
+    chosen = settings[:count]
+    if chosen[-1][1] == "offload_blocks":
+        *others, (table, key, most) = chosen
+        least = next(n for n in range(most + 1) if fits([*others, (table, key, n)]))
+        chosen = [*others, (table, key, least)]
+    for setting in chosen[:-1]:
+        fewer = [other for other in chosen if other is not setting]
+        if setting[1] != "accumulation" and fits(fewer):
+            chosen = fewer
+    batch = any(key == "batch" for _, key, _ in chosen)
+    return [setting for setting in chosen if batch or setting[1] != "accumulation"]
+
+
+def _with(config: TrainConfig, settings: list[Setting]) -> TrainConfig:
+    for table, key, value in settings:
+        config = replace(config, **{table: replace(getattr(config, table), **{key: value})})
+    return config
+
+
+def _named(settings: list[Setting]) -> str:
+    return ", ".join(f"{table}.{key} = {json.dumps(value)}" for table, key, value in settings)

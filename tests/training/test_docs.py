@@ -56,8 +56,9 @@ def test_a_configuration_that_ships_is_valid_and_names_the_sources_of_its_values
     assert "Sources: " in text
 
 
-def test_six_families_have_a_configuration():
-    assert {file.stem for file in CONFIGS} == {"nano", "sd15", "sdxl", "sd35", "flux", "qwen_image_edit"}
+def test_every_family_has_a_configuration():
+    families = [family.replace("-", "_") for family in c.FAMILIES]
+    assert {file.stem for file in CONFIGS} >= set(families)
 
 
 def test_the_adapter_that_ships_is_what_its_configuration_says():
