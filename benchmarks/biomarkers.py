@@ -59,7 +59,8 @@ def main(arguments: list[str]) -> int:
     print(f"{len(frames)} {'frames of ' + named if named else 'phantoms'}", flush=True)
     figures: dict[str, float | None] = {"frames": len(frames)}
     with TemporaryDirectory() as folder:
-        files = save(Path(folder), frames)
+        changes = ["as_it_is"] if options.timing else list(CHANGES)
+        files = save(Path(folder), frames, changes)
         figures |= summary("ours", frames, files, measure_ours(files))
         if options.public_tools:
             python = public_tools.prepare()
@@ -77,6 +78,7 @@ def parse(arguments: list[str]) -> Namespace:
     parser = ArgumentParser(prog="python . bench biomarkers", description="Measure the measurement.")
     parser.add_argument("--frames", type=int, default=FRAMES, help=f"how many (default: {FRAMES})")
     parser.add_argument("--no-public-tools", dest="public_tools", action="store_false", help="ours only")
+    parser.add_argument("--timing", action="store_true", help="leave the changed frames out")
     return parser.parse_args(arguments)
 
 
@@ -102,8 +104,8 @@ def phantoms(count: int) -> list[Frame]:
     return frames
 
 
-def save(folder: Path, frames: Sequence[Frame]) -> dict[Path, float]:
-    """Write all frames, all their changes, and the odd frames as PNG files: {path: um per pixel}."""
+def save(folder: Path, frames: Sequence[Frame], changes: Sequence[str]) -> dict[Path, float]:
+    """Write the named changes of all frames, and the odd frames, as PNG files: {path: um per pixel}."""
     from PIL import Image
 
     files: dict[Path, float] = {}
@@ -114,8 +116,8 @@ def save(folder: Path, frames: Sequence[Frame]) -> dict[Path, float]:
         files[path] = um_per_px
 
     for number, frame in enumerate(frames):
-        for name, change in CHANGES.items():
-            grey = change(frame.grey)
+        for name in changes:
+            grey = CHANGES[name](frame.grey)
             write(f"{number}.{name}", grey, UM_PER_PX * frame.grey.shape[1] / grey.shape[1])
     for name, grey in odd_frames(frames[0].grey).items():
         write(f"odd.{name}", grey, UM_PER_PX)

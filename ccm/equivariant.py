@@ -57,7 +57,7 @@ class LiftingBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return _normed(F.conv2d(x, self.kernels(), stride=2, padding=2), self.norm)
 
-    def folded(self) -> nn.Module:
+    def folded(self) -> nn.Sequential:
         """The same map as a plain convolution, batch norm included."""
         return _folded(self.kernels(), self.norm, stride=2, padding=2)
 
@@ -83,9 +83,54 @@ class GroupBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return _normed(F.conv2d(x, self.kernels(), padding=1), self.norm)
 
-    def folded(self) -> nn.Module:
+    def folded(self) -> nn.Sequential:
         """The same map as a plain convolution, batch norm included."""
         return _folded(self.kernels(), self.norm, stride=1, padding=1)
+
+
+class JoiningBlocks(nn.Sequential):
+    """Coarse fields [B,8*n_coarse,H,W] and fine ones [B,8*n_fine,2H,2W] to fine ones.
+
+    The coarse ones are enlarged and both go through two group convolutions.
+    """
+
+    def __init__(self, n_coarse: int, n_fine: int) -> None:
+        super().__init__(GroupBlock(n_coarse + n_fine, n_fine), GroupBlock(n_fine, n_fine))
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        return super().forward(
+            torch.cat([F.interpolate(coarse, scale_factor=2.0, mode="nearest"), fine], dim=1)
+        )
+
+    def folded(self) -> nn.Module:
+        """The same map as plain convolutions, of which none works on enlarged fields."""
+        first, second = (block.folded() for block in self if isinstance(block, GroupBlock))
+        joined = first[0]
+        assert isinstance(joined, nn.Conv2d)
+        return _FoldedJoin(joined, second)
+
+
+class _FoldedJoin(nn.Module):
+    """JoiningBlocks after the folding.
+
+    A 3 x 3 convolution of twice enlarged fields is a transposed one of the fields themselves, with a 4 x 4 kernel in
+    steps of two pixels: less than half the work, and nothing is copied.
+    """
+
+    def __init__(self, joined: nn.Conv2d, after: nn.Module) -> None:
+        super().__init__()
+        fine = joined.out_channels
+        coarse = joined.in_channels - fine
+        self.enlarging = nn.ConvTranspose2d(coarse, fine, 4, stride=2, padding=1, bias=False)
+        self.joining = nn.Conv2d(fine, fine, 3, padding=1)
+        turned_over = F.pad(joined.weight[:, :coarse].flip(2, 3), (1, 1, 1, 1))
+        self.enlarging.weight.data = F.avg_pool2d(turned_over, 2, 1, divisor_override=1).transpose(0, 1)
+        self.joining.weight.data = joined.weight[:, coarse:]
+        self.joining.bias = joined.bias
+        self.after = after
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        return self.after(F.relu_(self.enlarging(coarse).add_(self.joining(fine))))
 
 
 class ProjectionHead(nn.Module):
@@ -109,7 +154,7 @@ def _normed(x: Tensor, norm: nn.BatchNorm3d) -> Tensor:
     return F.relu(norm(x.view(batch, -1, ORDER, height, width)).view(x.shape))
 
 
-def _folded(kernels: Tensor, norm: nn.BatchNorm3d, stride: int, padding: int) -> nn.Module:
+def _folded(kernels: Tensor, norm: nn.BatchNorm3d, stride: int, padding: int) -> nn.Sequential:
     n_out, n_in, side, _ = kernels.shape
     assert norm.running_mean is not None and norm.running_var is not None
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)

@@ -2,7 +2,8 @@
 
 The network is a small U-Net of group convolutions (`equivariant`), so that a turned or mirrored frame gives the
 turned or mirrored mask; it was trained on procedural phantoms only. Frames are brought to HRT3 pixel size, normalised
-by their local mean and contrast, and segmented whole.
+by their local mean and contrast, and segmented whole; mosaics of more than 1024 pixels in tiles that overlap so far
+that no seam can be seen.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .equivariant import ORDER, GroupBlock, LiftingBlock, ProjectionHead
+from .equivariant import ORDER, GroupBlock, JoiningBlocks, LiftingBlock, ProjectionHead
 from .errors import PixelSizeError, WeightsError
 from .images import UM_PER_PX, check_um_per_px
 from .quality import FrameQuality, assess_quality
@@ -28,6 +29,8 @@ THRESHOLD = 0.5
 SPECK_PX = 12  # 12.5 um across the bounding box
 LARGEST_PX = 4096  # a mosaic of about 100 fields; resampling to more would only exhaust the memory
 STRIDE = 32  # frames are padded to a multiple of this
+SOFTENING_PX = 0.6  # finer than any nerve: a frame's noise must not decide about its faintest nerves
+TILE, HALO = 1024, 192  # pixels of a mosaic beyond HALO do not reach a tile; both are multiples of STRIDE
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class SegmentationNet(nn.Module):
         pairs = list(zip(fields[:-1], fields[1:], strict=True))
         self.stem = nn.Sequential(LiftingBlock(fields[0]), GroupBlock(fields[0], fields[0]))
         self.down = nn.ModuleList(_double(a, b) for a, b in pairs)
-        self.up = nn.ModuleList(_double(a + b, a) for a, b in reversed(pairs))
+        self.up = nn.ModuleList(JoiningBlocks(b, a) for a, b in reversed(pairs))
         self.head = ProjectionHead(fields[0])
 
     def encode(self, x: Tensor) -> list[Tensor]:
@@ -72,16 +75,19 @@ class SegmentationNet(nn.Module):
         """Logits [B,H,W] of a normalised frame [B,1,H,W]; H and W are multiples of 32."""
         *skips, y = self.encode(x)
         for level, skip in zip(self.up, reversed(skips), strict=True):
-            y = level(torch.cat([F.interpolate(y, scale_factor=2.0, mode="nearest"), skip], dim=1))
+            y = level(y, skip)
         return self.head(y)
 
     def fold(self) -> SegmentationNet:
         """Turn every block into a plain convolution, in place: the same answer, sooner, but no more training."""
-        for level in (self.stem, *self.down, *self.up):
+        for level in (self.stem, *self.down):
             assert isinstance(level, nn.Sequential)
             for k, block in enumerate(level):
-                if isinstance(block, (LiftingBlock, GroupBlock)):
-                    level[k] = block.folded()
+                assert isinstance(block, (LiftingBlock, GroupBlock))
+                level[k] = block.folded()
+        for k, level in enumerate(self.up):
+            assert isinstance(level, JoiningBlocks)
+            self.up[k] = level.folded()
         return self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
@@ -102,7 +108,8 @@ def normalise(grey: Tensor) -> Tensor:
 
 def _local_mean(small: Tensor) -> Tensor:
     """Mean over a window about 70 um wide of what was brought to a quarter of the resolution, [B,1,h,w]."""
-    return F.avg_pool2d(small, 17, 1, 8, count_include_pad=False)
+    rows = F.avg_pool2d(small, (1, 17), 1, (0, 8), count_include_pad=False)
+    return F.avg_pool2d(rows, (17, 1), 1, (8, 0), count_include_pad=False)
 
 
 def _enlarged(small: Tensor, shape: torch.Size) -> Tensor:
@@ -119,12 +126,29 @@ class Segmenter:
     @torch.inference_mode()
     def probability(self, grey: np.ndarray) -> np.ndarray:
         """Nerve probability float32 [B,H,W] of frames [B,H,W] in 0..1 at HRT3 pixel size."""
-        return np.stack([self._probability(torch.from_numpy(frame).float()[None])[0] for frame in grey])
+        return np.stack([self._probability(frame) for frame in grey])
 
-    def _probability(self, grey: Tensor) -> np.ndarray:
-        padded, inside = _padded(normalise(grey))
-        found = torch.sigmoid(self.net(padded))[0, inside[0], inside[1]].numpy()
-        return _without_specks(found)[None]
+    def _probability(self, grey: np.ndarray) -> np.ndarray:
+        import cv2
+
+        soft = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), SOFTENING_PX)
+        padded, inside = _padded(normalise(torch.from_numpy(soft)[None]))
+        found = self.logits(padded)[inside].sigmoid_().numpy()
+        _lower_specks(found)
+        return found
+
+    def logits(self, padded: Tensor) -> Tensor:
+        """Logits [H,W] of a normalised frame [1,1,H,W], those of a mosaic tile by tile: the same, in less memory."""
+        height, width = padded.shape[-2:]
+        found = torch.empty(height, width)
+        for top in range(0, height, TILE):
+            for left in range(0, width, TILE):
+                rows = slice(max(0, top - HALO), top + TILE + HALO)
+                columns = slice(max(0, left - HALO), left + TILE + HALO)
+                part = self.net(padded[..., rows, columns])[0, top - rows.start :, left - columns.start :]
+                place = found[top : top + TILE, left : left + TILE]
+                place.copy_(part[: place.shape[0], : place.shape[1]])
+        return found
 
     @torch.inference_mode()
     def features(self, grey: np.ndarray) -> np.ndarray:
@@ -139,15 +163,17 @@ class Segmenter:
         return torch.cat([s for m in maps for s in (m.mean((1, 2, 3)), m.std((1, 2, 3)))]).numpy()
 
 
-def _without_specks(probability: np.ndarray) -> np.ndarray:
+def _lower_specks(probability: np.ndarray) -> None:
     """Lower to the threshold what stands above it, alone, over less than SPECK_PX: it comes and goes with the noise."""
     import cv2
 
     above = (probability > THRESHOLD).astype(np.uint8)
     _, found, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
     speck = np.hypot(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]) < SPECK_PX
-    speck[0] = False  # what is not above
-    return np.where(speck[np.asarray(found, dtype=np.intp)], np.minimum(probability, THRESHOLD), probability)
+    for number in np.flatnonzero(speck[1:]) + 1:
+        left, top, width, height = stats[number, :4]  # its box
+        part = slice(top, top + height), slice(left, left + width)
+        probability[part][found[part] == number] = THRESHOLD
 
 
 def _padded(x: Tensor) -> tuple[Tensor, tuple[slice, slice]]:

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -73,3 +77,45 @@ def test_half_the_pixel_size_with_the_frame_enlarged_traces_the_same_nerves():
 def test_a_frame_that_would_be_resampled_to_more_than_any_mosaic_is_refused():
     with pytest.raises(PixelSizeError, match=r"spans 12\.8 mm; expected at most 4\.3 mm"):
         segment_nerves(np.zeros((1, 128, 128), np.float32), 100.0)
+
+
+def mosaic(height: int, width: int) -> np.ndarray:
+    """Phantoms side by side, [H,W]."""
+    frames = [phantom(cohort, 3)[0] for cohort in Cohort]
+    rows = [np.concatenate(frames[k:] + frames[:k], axis=1) for k in range(len(frames))]
+    tile = np.concatenate(rows, axis=0)
+    repeats = -(-height // tile.shape[0]), -(-width // tile.shape[1])
+    return np.ascontiguousarray(np.tile(tile, repeats)[:height, :width], np.float32)
+
+
+@torch.inference_mode()
+def test_a_mosaic_is_segmented_in_tiles_as_it_would_be_whole():
+    soft = torch.from_numpy(mosaic(1152, 1088))[None]
+    normal, segmenter = normalise(soft), load_segmenter()
+    whole = segmenter.net(normal)[0]
+    assert torch.allclose(segmenter.logits(normal), whole, atol=1e-3)
+
+
+PEAK = """
+import resource, sys
+sys.path.insert(0, sys.argv[1])
+import conftest
+import numpy as np
+from ccm_pack.ccm.morphometry import measure_nerves
+from ccm_pack.ccm.segmentation import segment_nerves
+grey = np.load(sys.argv[2])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found = measure_nerves(segment_nerves(grey[None]).mask[0])
+print(found.cnfl_mm_per_mm2, before / 2**20, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+
+@pytest.mark.soak
+def test_a_mosaic_of_6000_x_6000_pixels_needs_less_than_4_gb(tmp_path):
+    np.save(tmp_path / "mosaic.npy", mosaic(6000, 6000))
+    command = [sys.executable, "-c", PEAK, str(Path(__file__).parents[1]), str(tmp_path / "mosaic.npy")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    cnfl, before, peak = map(float, done.stdout.split()[-3:])
+    print(f"CNFL {cnfl:.2f} mm/mm2, {before:.1f} GB before, {peak:.1f} GB at the most")
+    assert 5.0 < cnfl < 40.0 and peak - before < 4.0

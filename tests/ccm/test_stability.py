@@ -9,11 +9,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from ccm_pack.benchmarks.unfit_frames import fit_frame
 from ccm_pack.ccm.equivariant import turned
 from ccm_pack.ccm.frames.reading import read_frame
+from ccm_pack.ccm.images import UM_PER_PX
 from ccm_pack.ccm.morphometry import measure_nerves
 from ccm_pack.ccm.segmentation import segment_nerves
 
@@ -30,12 +32,21 @@ GREYS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+def resized(side: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda grey: cv2.resize(
+        grey, (side, side), interpolation=cv2.INTER_AREA if side < 384 else cv2.INTER_CUBIC
+    )
+
+
 def eight_bit(grey: np.ndarray) -> np.ndarray:
     return np.round(grey.clip(0, 1) * 255).astype(np.float32) / 255
 
 
 def measured(grey: np.ndarray) -> tuple[float, float]:
-    found = measure_nerves(segment_nerves(np.ascontiguousarray(grey, np.float32)[None]).mask[0])
+    um_per_px = UM_PER_PX * 384 / grey.shape[1]
+    found = measure_nerves(
+        segment_nerves(np.ascontiguousarray(grey, np.float32)[None], um_per_px).mask[0], um_per_px
+    )
     return found.cnfl_mm_per_mm2, found.cnfd_per_mm2
 
 
@@ -72,6 +83,14 @@ def test_turned_phantoms_measure_the_same():
 
 def test_brighter_darker_and_noisier_phantoms_measure_nearly_the_same():
     check(phantoms(), GREYS, 0.01, 0.03, None)
+
+
+def test_phantoms_of_half_the_pixel_size_measure_the_same():
+    check(phantoms(), {"double size": resized(768)}, 0.01, 0.02, 0.8)
+
+
+def test_phantoms_of_twice_the_pixel_size_measure_nearly_the_same():
+    check(phantoms(), {"half size": resized(192)}, 0.01, 0.03, None)
 
 
 def test_turned_real_frames_measure_the_same():
