@@ -2,7 +2,7 @@
 PYTHON ?= python3
 ABLATION = runs/ablation_phantoms
 
-.PHONY: demo ui test soak check report ablation
+.PHONY: demo ui test soak check reference report ablation
 
 demo:
 	$(PYTHON) . demo $(if $(FRAME),--frame "$(FRAME)")
@@ -18,6 +18,9 @@ soak:
 
 check:
 	$(PYTHON) . check
+
+reference:
+	$(PYTHON) . docs reference
 
 report:
 	$(PYTHON) . evaluate --demonstration

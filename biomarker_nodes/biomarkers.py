@@ -11,7 +11,7 @@ from ..ccm.morphometry.biomarkers import measure_batch
 from ..ccm.morphometry.overlay import backgrounds, draw_overlay
 from ..ccm.morphometry.report import to_json, to_table
 from ..nodes.newer_hosts import search_aliases
-from .display import shown
+from .display import PreviewTable
 
 
 class NerveBiomarkers(io.ComfyNode):
@@ -75,4 +75,4 @@ class NerveBiomarkers(io.ComfyNode):
         drawn = [draw_overlay(grey, frame, um_per_px) for grey, frame in zip(behind, frames, strict=True)]
         table = to_table(frames)
         outputs = table.text(), to_json(frames, um_per_px), to_image(np.stack(drawn))
-        return io.NodeOutput(*outputs, ui=shown(table))
+        return io.NodeOutput(*outputs, ui=PreviewTable(table))

@@ -8,7 +8,7 @@ from ..ccm.cohort_groups import group, to_figure, to_table
 from ..ccm.equivalence.rows import read_rows
 from ..ccm.images import to_image
 from ..nodes.newer_hosts import search_aliases
-from .display import shown
+from .display import PreviewTable
 
 
 class CohortPlot(io.ComfyNode):
@@ -49,4 +49,5 @@ class CohortPlot(io.ComfyNode):
     def execute(cls, measured: str, labels: str) -> io.NodeOutput:
         groups = group(read_rows("measured", measured, labels))
         table, figure = to_table(groups), to_image(to_figure(groups)[None])
-        return io.NodeOutput(table.text(), figure, ui=shown(table) | ui.PreviewImage(figure).as_dict())
+        shown = PreviewTable(table).as_dict() | ui.PreviewImage(figure).as_dict()
+        return io.NodeOutput(table.text(), figure, ui=shown)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from comfy_api.latest import ui
+
 from ..ccm.table import Table
 
 
-def shown(table: Table) -> dict[str, Any]:
-    """The `ui` of a node that shows a table: text, which the API returns too, and the table itself."""
-    return {"text": (table.text(),), "ccm_table": (table.document(),)}
+class PreviewTable(ui.PreviewText):
+    """A table in the node; the API returns its text too."""
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(table.text())
+        self.table = table
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "ccm_table": (self.table.document(),)}
