@@ -97,7 +97,7 @@ def test_without_a_gain_few_are_shown() -> None:
 @pytest.mark.soak
 def test_without_a_gain_at_most_one_in_25_is_shown() -> None:
     """An interval of 95 % promises one in 40."""
-    assert shown_without_a_gain(600) <= 0.04
+    assert shown_without_a_gain(400) <= 0.04
 
 
 def test_every_arm_is_compared_and_has_a_value_for_each_seed() -> None:
