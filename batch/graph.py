@@ -77,9 +77,13 @@ def read_workflow(plan: Plan) -> Workflow:
         for name, entries in named.items()
         if name != "frame"
     }
+    free = [slot for slot in slots if slot not in FILLED]
     for name in plan.settings:
-        if name not in slots or name in FILLED:
-            free = [slot for slot in slots if slot not in FILLED]
+        if name in FILLED:
+            raise PlanError(
+                f"{plan.path}: settings.{name} is set by the batch", fix="remove it; see docs/batch.md"
+            )
+        if name not in slots:
             raise PlanError(
                 f"{plan.path}: settings.{name} has no slot{nearest(name, free)}",
                 fix=f"add it to [graph.slots]; there are {', '.join(free)}",

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..ccm.dataset.folder import Pictures
 from ..ccm.dataset.manifest import FAILED, REJECTED, Row
-from ..ccm.dataset.marks import SYNTHETIC, sha256
+from ..ccm.dataset.marks import SYNTHETIC, sha256, width_px
 from ..ccm.images import FIELD_UM
 from .graph import Workflow, meanings
 from .items import Item
@@ -60,7 +60,12 @@ async def make(maker: Maker, item: Item, turn: int, server: Connection, helpers:
         prompt_id = str(uuid.uuid5(NAMESPACE, f"{item.request}/{draw}/{turn}"))
         frame, seconds = await server.run(graph, prompt_id, maker.workflow.output)
         verdict = await loop.run_in_executor(helpers, judge, maker.plan.quality, frame, mask)
-        told = _told(item, maker, draw, seed) | verdict.told | {"seconds": seconds, "server": server.address}
+        told = _told(item, maker, draw, seed) | verdict.told
+        told |= {
+            "seconds": seconds,
+            "server": server.address,
+            "um_per_px": round(FIELD_UM / width_px(frame), 6),
+        }
         if not verdict.reasons:
             return Outcome(item, Pictures(frame, mask), told, rows)
         limits = maker.plan.quality.limits
@@ -89,5 +94,4 @@ def _told(item: Item, maker: Maker, draw: int, seed: int) -> dict[str, Any]:
         "split": item.split,
         "values": item.values,
         "mask_made": item.mask,
-        "um_per_px": round(FIELD_UM / maker.plan.dataset.size_px, 6),
     }

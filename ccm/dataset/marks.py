@@ -60,6 +60,11 @@ def decode(content: bytes) -> np.ndarray:
     return np.asarray(_open(content).convert("L"))
 
 
+def width_px(content: bytes) -> int:
+    """Return the width of a PNG, from its header."""
+    return struct.unpack(">I", content[16:20])[0]
+
+
 def sha256(content: bytes) -> str:
     """Return the SHA-256 of a file's content."""
     return hashlib.sha256(content).hexdigest()

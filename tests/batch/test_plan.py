@@ -185,3 +185,5 @@ def test_a_graph_for_the_browser_is_refused_with_what_to_export(tmp_path: Path) 
 def test_a_setting_without_a_slot_is_refused_with_the_nearest_one(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="settings.guidence has no slot.*guidance"):
         batch.prepare(small_plan(tmp_path, settings={"guidence": 2.0}))
+    with pytest.raises(PlanError, match=r"settings\.seed is set by the batch"):
+        batch.prepare(small_plan(tmp_path, settings={"seed": 2}))
