@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,12 +46,17 @@ LOOK_SECONDS = 0.2
 def main(arguments: list[str]) -> int:
     """Measure, and print all figures as JSON on the last line; the exit status is 1 if a frame was lost or changed."""
     options = parse(arguments)
+    if not options.resume:
+        shutil.rmtree(FOLDER, ignore_errors=True)
     figures: dict[str, Any] = {"items": options.items, "size_px": options.size, "steps": options.steps}
+    small = (options.items, options.size, options.steps)
+    undisturbed, disturbed = plan("undisturbed", *small), plan("disturbed", *small)
     with kept_host("a") as host:
-        figures["client_overhead"] = overhead(options, host)
-        undisturbed = small_frames(options, "undisturbed")
         batch.run(undisturbed, partial(Local, addresses=[host.address]))
-        figures |= campaign(options, host, undisturbed)
+        figures |= campaign(options, host, disturbed)
+        figures |= compare(undisturbed, disturbed)
+        if options.overhead_items:
+            figures["client_overhead"] = overhead(options, host)
     if options.two_hosts:
         figures["speedup"] = speedup(options)
     print(json.dumps(figures))
@@ -65,6 +71,7 @@ def parse(arguments: list[str]) -> Namespace:
     parser.add_argument("--steps", type=int, default=2, help="of the sampler (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills (default: 0)")
     parser.add_argument("--overhead-items", type=int, default=12, help="frames of full size (default: 12)")
+    parser.add_argument("--resume", action="store_true", help="go on with a bench that was stopped")
     parser.add_argument("--two-hosts", action="store_true", help="measure two servers against one, too")
     return parser.parse_args(arguments)
 
@@ -108,16 +115,9 @@ def kept_host(name: str) -> Iterator[KeptHost]:
             keeper.join()
 
 
-def small_frames(options: Namespace, name: str) -> Plan:
-    return plan(name, options.items, options.size, options.steps)
-
-
 def plan(name: str, items: int, size: int, steps: int) -> Plan:
-    """A plan of three cohorts that is not measured, in an empty folder."""
-    import shutil
-
+    """A plan of three cohorts that is not measured."""
     folder = FOLDER / name
-    shutil.rmtree(folder, ignore_errors=True)
     counts = {cohort: {"count": items // 3 + (n < items % 3)} for n, cohort in enumerate(COHORTS)}
     tables = {
         "dataset": {"name": "bench", "folder": str(folder), "seed": 11, "size_px": size},
@@ -126,7 +126,7 @@ def plan(name: str, items: int, size: int, steps: int) -> Plan:
         "quality": {"measure": False},
         "servers": {"stall_s": 60.0, "answer_s": 20.0, "patience_s": 300.0},
     }
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     made = parse_plan(tables, folder / "plan.toml")
     (folder / "plan.toml").write_text(to_toml(tables), "utf-8")
     return made
@@ -145,50 +145,64 @@ def to_toml(tables: dict[str, Any]) -> str:
 def overhead(options: Namespace, host: KeptHost) -> float:
     """Share of the time without a frame in work, after a first frame that loads the models."""
     engage = partial(Local, addresses=[host.address])
-    batch.run(plan("warm", 1, 384, 20), engage)
-    finished = batch.run(plan("overhead", options.overhead_items, 384, 20), engage)
+    for name, items in (("warm", 1), ("overhead", options.overhead_items)):
+        shutil.rmtree(FOLDER / name, ignore_errors=True)
+        finished = batch.run(plan(name, items, 384, 20), engage)
     assert finished.busy is not None
     return round(1.0 - finished.busy, 4)
 
 
-def campaign(options: Namespace, host: KeptHost, undisturbed: Plan) -> dict[str, Any]:
-    """Run the plan again under kills and compare."""
-    disturbed = small_frames(options, "disturbed")
+def campaign(options: Namespace, host: KeptHost, what: Plan) -> dict[str, int]:
+    """Make a plan under kills; return how many there were of each kind, those before a stop of the bench included."""
     rng = random.Random(options.seed)
-    kinds = ["host", "client"] * options.kills
+    count_file = FOLDER / "kills.json"
+    killed = Counter(json.loads(count_file.read_text()) if count_file.is_file() else {})
+    kinds = list((Counter(host=options.kills, client=options.kills) - killed).elements())
     rng.shuffle(kinds)
-    moments = sorted(rng.uniform(1, options.items - 2) for _ in kinds)
-    began = time.monotonic()
-    client = start(disturbed, host)
-    killed: Counter[str] = Counter()
-    for moment, kind in zip(moments, kinds, strict=True):
-        while made(disturbed) < moment and client.poll() is None:
-            time.sleep(0.02)
-        time.sleep(rng.uniform(0.0, 0.5))
-        if kind == "host":
-            host.kill()
-        else:
-            client.kill()
-            client.wait()
-            client = start(disturbed, host)
-        killed[kind] += 1
-        print(f"  {made(disturbed):4} items: {kind} killed", flush=True)
-    if client.wait() != 0:
-        raise HostError(f"The last client ended with status {client.returncode}", fix="read its output above")
-    figures = compare(undisturbed, disturbed)
-    return {
-        **figures,
-        **{f"{k}_kills": n for k, n in killed.items()},
-        "seconds": round(time.monotonic() - began),
-    }
+    moments = sorted(rng.uniform(made(what) + 1, options.items - 2) for _ in kinds)
+    with Client(what, host.address) as client:
+        for moment, kind in zip(moments, kinds, strict=True):
+            while made(what) < moment:
+                client.check()
+                time.sleep(LOOK_SECONDS / 4)
+            time.sleep(rng.uniform(0.0, 0.5))
+            host.kill() if kind == "host" else client.kill()
+            killed[kind] += 1
+            count_file.write_text(json.dumps(killed))
+            print(f"  {made(what):4} items: {kind} killed", flush=True)
+        client.finish()
+    return {f"{kind}_kills": count for kind, count in killed.items()}
 
 
-def start(what: Plan, host: KeptHost) -> subprocess.Popen[bytes]:
-    """Start `python . batch` on a plan."""
-    command = [sys.executable, str(ROOT), "batch", str(what.path), "--server", host.address]
-    return subprocess.Popen(
-        command, env={**os.environ, INSIDE: sys.executable}, stdout=subprocess.DEVNULL, start_new_session=True
-    )
+class Client:
+    """`python . batch` on a plan, started again after it was killed; gone after the `with` block."""
+
+    def __init__(self, what: Plan, address: str) -> None:
+        self._command = [sys.executable, str(ROOT), "batch", str(what.path), "--server", address]
+
+    def __enter__(self) -> Client:
+        environ = {**os.environ, INSIDE: sys.executable}
+        self._process = subprocess.Popen(self._command, env=environ, stdout=subprocess.DEVNULL)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def kill(self) -> None:
+        """SIGKILL it and start another."""
+        self.__exit__()
+        self.__enter__()
+
+    def check(self) -> None:
+        """Raise HostError where it ended before everything was made."""
+        if self._process.poll() is not None:
+            raise HostError(f"The client ended with {self._process.poll()}", fix="read its output above")
+
+    def finish(self) -> None:
+        """Wait for it; raises HostError unless it made everything."""
+        if self._process.wait() != 0:
+            self.check()
 
 
 def made(what: Plan) -> int:
@@ -221,9 +235,11 @@ def speedup(options: Namespace) -> float:
         with ExitStack() as stack:
             hosts = [stack.enter_context(kept_host(f"{count}{n}")) for n in range(count)]
             for host in hosts:
+                shutil.rmtree(FOLDER / "warm", ignore_errors=True)
                 batch.run(plan("warm", 1, 384, 20), partial(Local, addresses=[host.address]))
             began = time.monotonic()
             addresses = [host.address for host in hosts]
             batch.run(plan("two", options.overhead_items, 384, 20), partial(Local, addresses=addresses))
             seconds.append(time.monotonic() - began)
+            shutil.rmtree(FOLDER / "two")
     return round(seconds[0] / seconds[1], 2)
