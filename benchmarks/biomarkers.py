@@ -198,11 +198,13 @@ def rounded(value: float | None) -> float | None:
 
 
 def table(figures: Mapping[str, float | None]) -> str:
-    """One row for each figure, one column for each tool."""
+    """One row for each figure that any tool has, one column for each tool."""
     tools = [tool for tool in ("ours", *public_tools.NAMES) if f"{tool}_post_ms" in figures]
     rows = [key.removeprefix("ours_") for key in figures if key.startswith("ours_")]
     lines = [f"{'':<24}" + "".join(f"{tool:>12}" for tool in tools)]
     for row in rows:
         cells = [rounded(figures[f"{tool}_{row}"]) for tool in tools]
+        if cells == [None] * len(tools):
+            continue
         lines.append(f"{row:<24}" + "".join(f"{'-' if cell is None else cell:>12}" for cell in cells))
     return "\n".join(lines)
