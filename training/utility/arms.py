@@ -45,11 +45,12 @@ def draws(
     crop_px: int | None,
     rng: np.random.Generator,
 ) -> Iterator[Draw]:
-    """Yield batches for ever, of random crops or of whole frames; of ADDED, `share` of each is synthetic.
+    """Yield batches for ever, of random crops or of whole frames; of ADDED, `share` of each is synthetic, at least one frame.
 
     Of each set, every frame comes once before any comes again.
     """
-    added = {Arm.ADDED: round(share * batch), Arm.SYNTHETIC: batch}.get(arm, 0)
+    part = min(max(round(share * batch), 1), batch - 1)
+    added = {Arm.ADDED: part, Arm.SYNTHETIC: batch}.get(arm, 0)
     sources = [
         (frames, count, _endless(len(frames), rng))
         for frames, count in ((real, batch - added), (synthetic, added))

@@ -39,8 +39,9 @@ def test_every_batch_has_its_share_of_synthetic_frames(arm: Arm, synthetic: int)
     assert all(int(batch.cohorts.sum()) == synthetic for batch in drawn(arm, 5))
 
 
-def test_the_share_can_be_chosen() -> None:
-    assert all(int(batch.cohorts.sum()) == 1 for batch in drawn(Arm.ADDED, 3, share=0.25))
+@pytest.mark.parametrize(("share", "frames"), [(0.25, 1), (0.05, 1), (0.75, 3), (0.95, 3)])
+def test_the_share_can_be_chosen_but_no_arm_is_left_without_either_kind(share: float, frames: int) -> None:
+    assert all(int(batch.cohorts.sum()) == frames for batch in drawn(Arm.ADDED, 3, share=share))
 
 
 def test_every_frame_comes_once_before_any_comes_again() -> None:
