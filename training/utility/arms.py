@@ -45,9 +45,9 @@ def draws(
     crop_px: int | None,
     rng: np.random.Generator,
 ) -> Iterator[Draw]:
-    """Yield batches for ever, of random crops or of whole frames; of ADDED, `share` of each is synthetic, at least one frame.
+    """Yield batches for ever, of random crops or of whole frames; of ADDED, `share` of each is synthetic.
 
-    Of each set, every frame comes once before any comes again.
+    That is one frame at least, and one real frame is left. Of each set, every frame comes once before any comes again.
     """
     part = min(max(round(share * batch), 1), batch - 1)
     added = {Arm.ADDED: part, Arm.SYNTHETIC: batch}.get(arm, 0)
