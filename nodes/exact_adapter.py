@@ -12,6 +12,7 @@ from ..ccm.adapter.dora import AdapterLayer, update
 from ..ccm.adapter.fileformat import PREFIX, AdapterFile
 from ..ccm.adapter.fingerprint import sample
 from ..ccm.adapter.fit import check_base, check_fit
+from ..ccm.errors import AdapterMismatchError
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -62,11 +63,21 @@ def check(model: ModelPatcher, adapter: AdapterFile) -> str:
     """Raise AdapterMismatchError unless the adapter fits the model; return one sentence on its base."""
     weights = base_weights(model)
     check_fit(adapter.layers, {name: weight.shape for name, (weight, _) in weights.items()})
-    samples = {}
-    for name in adapter.layers:
-        weight, dequantise = weights[name]
-        samples[name] = dequantise(sample(weight), inplace=True)  # as in patching: first fp32, then the scale
+    network = model.model.diffusion_model
+    samples = {name: _sample(name, network.get_submodule(name), *weights[name]) for name in adapter.layers}
     return check_base(adapter, samples)
+
+
+def _sample(name: str, module: Any, weight: Tensor, dequantise: Any) -> Tensor:
+    """Sample the values that a weight stands for; raises AdapterMismatchError where nobody knows them."""
+    if weight.dtype.is_floating_point:
+        return dequantise(sample(weight), inplace=True)  # as in patching: first fp32, then the scale
+    if not hasattr(module, "get_weight"):  # what layers of GGUF loaders make of their bytes
+        raise AdapterMismatchError(
+            f"{name} is stored as {weight.dtype}, and its layer does not say what weight that stands for",
+            fix="load the base in bf16, fp16 or fp8, or by a GGUF loader",
+        )
+    return sample(module.get_weight(weight, torch.float32))
 
 
 def add_adapter(model: ModelPatcher, adapter: AdapterFile, strength: float) -> ModelPatcher:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from ccm_pack.ccm.errors import AdapterMismatchError
+
+sys.path.insert(0, str(Path(__file__).parent))
+import byte_layers  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("executor")
 
@@ -64,6 +70,42 @@ def test_a_scaled_fp8_base_loses_only_the_rounding_of_the_host(lab: Any, dora: A
         module.set_weight(exact.float(), seed=1)
         rounding = lab.relative(module.convert_weight(module.weight.float()), exact)
         assert lab.relative(ours, exact) <= 1.1 * rounding, name
+
+
+def load_bytes(lab: Any) -> Any:
+    """Return a MODEL whose linear weights are stored as bytes in blocks, as GGUF loaders do."""
+    names = [k for k, v in lab.state().items() if k.endswith(".weight") and v.dim() == 2]
+    state = {k: byte_layers.ByteTensor.of(v) if k in names else v for k, v in lab.state().items()}
+    options = {"custom_operations": byte_layers.operations(), "dtype": torch.float32}
+    return byte_layers.patcher(lab.comfy.sd.load_diffusion_model_state_dict(state, model_options=options))
+
+
+@pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("kind", ["corrected", "true-m"])
+def test_a_base_of_bytes_in_blocks_loses_only_the_rounding_of_the_compute_dtype(
+    lab: Any, dora: Any, files: dict, kind: str, compute: torch.dtype
+):
+    model = load_bytes(lab)
+    info = lab.node.execute(model, files[kind], 1.0)
+    assert "base: the one it was trained on (a cast of it" in info.result[1]
+    lab.comfy.model_management.load_models_gpu([info.result[0]])
+    for name in [name for name in dora.base if dora.base[name].dim() == 2]:
+        module = model.model.diffusion_model.get_submodule(name)
+        base = module.weight.weight(compute)  # the loader casts before it patches
+        exact = base.double() + lab.change(base, dora.layers[name])
+        rounding = max(lab.relative(exact.to(compute), exact), 1e-6)
+        assert lab.relative(module.get_weight(module.weight, compute), exact) <= 1.1 * rounding, name
+
+
+def test_a_base_of_numbers_that_nobody_can_read_is_refused(lab: Any, files: dict):
+    model = lab.load()
+    name = "joint_blocks.0.x_block.attn.qkv"
+    module = model.model.diffusion_model.get_submodule(name)
+    module.weight = torch.nn.Parameter(
+        torch.zeros(module.weight.shape, dtype=torch.int8), requires_grad=False
+    )
+    with pytest.raises(AdapterMismatchError, match=f"{name} is stored as torch.int8.*bf16, fp16 or fp8"):
+        lab.ours(model, files["corrected"])
 
 
 @pytest.mark.parametrize("dtype", LOW_PRECISION, ids=str)
