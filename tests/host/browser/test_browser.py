@@ -51,9 +51,10 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tab(browser: Any) -> Iterator[Any]:
-    """An empty page; errors of the page's scripts fail the test."""
+def tab(browser: Any, server: Any) -> Iterator[Any]:
+    """An empty page that restores no former workflow; errors of the page's scripts fail the test."""
     opened = browser.new_page()
+    session.settings(opened, server)
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))
     yield opened
@@ -146,22 +147,18 @@ def test_screenshots_of_every_template_at_two_sizes_in_two_themes(
     tab.screenshot(path=folder / f"{name}_{width}_{theme}.png")
 
 
-def test_a_table_is_there_again_after_looking_at_another_workflow(
+def test_a_table_is_not_saved_with_the_workflow_and_survives_looking_at_another_one(
     tab: Any, server: Any, frames: Path
 ) -> None:
-    run(tab, server, "measure_my_frames", values_for("measure_my_frames", frames, []))
-    tab.evaluate("() => app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
-    tab.wait_for_function("() => app.graph._nodes.length === 0")
-    tab.evaluate("() => app.extensionManager.command.execute('Workspace.PreviousOpenedWorkflow')")
-    tab.wait_for_function(f"() => ({session.TEXTS})().some(({{ rows }}) => rows >= 3)")
-
-
-def test_texts_and_tables_are_not_saved_with_the_workflow(tab: Any, server: Any, frames: Path) -> None:
     run(tab, server, "measure_my_frames", values_for("measure_my_frames", frames, []))
     saved = tab.evaluate("() => app.graph.serialize().nodes.map((node) => [node.type, node.widgets_values])")
     assert dict(saved)["CCM_NerveBiomarkers"] == [1.0417]
     sent = tab.evaluate("async () => (await app.graphToPrompt()).output")
     assert all("ccm_display" not in node["inputs"] for node in sent.values())
+    tab.evaluate("() => app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+    tab.wait_for_function("() => app.graph._nodes.length === 0")
+    tab.evaluate("() => app.extensionManager.command.execute('Workspace.PreviousOpenedWorkflow')")
+    tab.wait_for_function(f"() => ({session.TEXTS})().some(({{ rows }}) => rows >= 3)")
 
 
 def test_every_node_has_its_help_page_and_its_tooltips_in_the_browser(page: Any) -> None:

@@ -134,3 +134,12 @@ def test_a_base_loaded_in_inference_mode_lets_gradients_through(families: Any, o
     weight = next(iter(base.network.parameters())).requires_grad_(True)
     objective.loss(base, batch, objective_config).mean().backward()
     assert weight.grad is not None and weight.grad.abs().max() > 0
+
+
+def test_a_base_in_fp8_trains_an_adapter(families: Any, objective_config: Any):
+    base = families.load_in("flux", "fp8")
+    assert next(base.network.parameters()).dtype == torch.float8_e4m3fn
+    with inject(base.network, AdapterConfig(targets=base.targets, rank=2), seed=0) as adapter:
+        objective.loss(base, families.batch(base), objective_config).mean().backward()
+        gradients = [p.grad for p in adapter.trainable if p.grad is not None]
+    assert len(gradients) > 10 and all(torch.isfinite(g).all() for g in gradients)
