@@ -135,8 +135,12 @@ def mean_sd(values: array[float]) -> tuple[float, float]:
     return mean, math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (n - 1)) if n > 1 else math.nan
 
 
+def _cell(mean: float, sd: float) -> str:
+    return f"{_round(mean)} ± {_round(sd)}" if not math.isnan(sd) else _round(mean)
+
+
 def _round(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.5g}"
+    return "" if math.isnan(value) else f"{value:.4g}"
 
 
 def _text(maker: Maker, numbers: Numbers, plots: list[str]) -> str:
@@ -154,7 +158,7 @@ def _text(maker: Maker, numbers: Numbers, plots: list[str]) -> str:
     for name, cohort in numbers.cohorts.items():
         asked = plan.cohorts[name].count if name in plan.cohorts else 0
         why = ", ".join(f"{reason} {count}" for reason, count in cohort.reasons.most_common())
-        cells = ["{} ± {}".format(*map(_round, mean_sd(cohort.values[biomarker]))) for biomarker in shown]
+        cells = [_cell(*mean_sd(cohort.values[biomarker])) for biomarker in shown]
         rejected = f"{cohort.redrawn} ({why})" if why else str(cohort.redrawn)
         lines.append(f"| {' | '.join([name, str(asked), str(cohort.done), rejected, *cells])} |")
     lines += ["", _measured(numbers), "", f"{len(numbers.missing)} items have no frame."]

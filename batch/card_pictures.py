@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..ccm.cohorts import REFERENCES, parse_cohort
+from ..ccm.cohorts import ASSUMED, REFERENCES, parse_cohort
 from ..ccm.dataset.marks import NOTE, SYNTHETIC, mark
 from ..ccm.frames.reading import read_frame
 from ..ccm.plots.canvas import BAND, BLUE, FAINT, INK, Axis, Canvas
 
 TILE, GAP, LABEL, TOP = 150, 6, 90, 44
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 420, 70, 60
+LEAST_WIDTH = 560  # for the heading
 MOST_DOTS = 400  # of a cohort; more would only hide each other
 
 
@@ -23,7 +24,7 @@ def contact_sheet(root: Path, cohorts: Mapping[str, Sequence[tuple[str, str]]]) 
     columns = max(len(files) for files in cohorts.values())
     masks = any(mask for files in cohorts.values() for _, mask in files)
     row_height = (2 if masks else 1) * (TILE + GAP) + GAP
-    canvas = Canvas(LABEL + columns * (TILE + GAP) + GAP, TOP + len(cohorts) * row_height)
+    canvas = Canvas(max(LABEL + columns * (TILE + GAP) + GAP, LEAST_WIDTH), TOP + len(cohorts) * row_height)
     canvas.text((12, 22), f"Frames and their nerve masks; {NOTE}")
     for row, (cohort, files) in enumerate(cohorts.items()):
         y = TOP + row * row_height
@@ -36,7 +37,7 @@ def contact_sheet(root: Path, cohorts: Mapping[str, Sequence[tuple[str, str]]]) 
 
 
 def by_cohort(values: Mapping[str, Sequence[float]], name: str, title: str) -> bytes:
-    """Draw one dot per frame, mean and standard deviation by cohort, over the published mean +- sd; a marked PNG."""
+    """Draw a dot per frame, mean and standard deviation by cohort, over published ones if there are; a marked PNG."""
     canvas = Canvas(WIDTH, HEIGHT)
     bottom = HEIGHT - BOTTOM
     bands = {cohort: band for cohort in values if (band := _published(cohort, name))}
@@ -56,7 +57,9 @@ def by_cohort(values: Mapping[str, Sequence[float]], name: str, title: str) -> b
     for tick in axis.ticks():
         canvas.line([(LEFT - 5, axis(tick)), (LEFT, axis(tick))])
         canvas.text((LEFT - 9, axis(tick)), f"{tick:g}", "rm")
-    said = "a dot per frame; line: mean +- sd" + ("; green: published mean +- sd" if bands else "")
+    said = "a dot per frame; line: mean +- sd" + (
+        "; green: published mean +- sd, by other tools" if bands else ""
+    )
     canvas.text((WIDTH / 2, HEIGHT - 16), f"{said}; synthetic", "mm")
     return _png(canvas)
 
@@ -72,8 +75,9 @@ def _dots(canvas: Canvas, axis: Axis, middle: float, spread: float, found: np.nd
 
 
 def _published(cohort: str, name: str) -> tuple[float, float] | None:
+    """Mean and standard deviation of a study, None where there is none or they are assumed."""
     reference = getattr(REFERENCES[parse_cohort(cohort)], name, None)
-    return (reference.mean, reference.sd) if reference else None
+    return (reference.mean, reference.sd) if reference and reference.source != ASSUMED else None
 
 
 def _png(canvas: Canvas) -> bytes:

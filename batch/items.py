@@ -77,8 +77,10 @@ def _values(plan: Plan, cohort: str, name: str) -> dict[str, Value]:
             continue
         low, high = setting
         rng = np.random.default_rng(number(plan.dataset.seed, name, "setting", slot))
-        whole = isinstance(low, int) and isinstance(high, int)
-        values[slot] = int(rng.integers(low, high + 1)) if whole else round(float(rng.uniform(low, high)), 6)
+        if isinstance(low, int) and isinstance(high, int):
+            values[slot] = int(rng.integers(low, high + 1))
+        else:
+            values[slot] = round(float(rng.uniform(low, high)), 6)
     return values
 
 

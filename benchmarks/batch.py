@@ -64,7 +64,9 @@ def main(arguments: list[str]) -> int:
 
 
 def parse(arguments: list[str]) -> Namespace:
-    parser = ArgumentParser(prog="python . bench batch", description=__doc__.split("\n")[0])
+    parser = ArgumentParser(
+        prog="python . bench batch", description="kill server and client of a batch, and compare every frame"
+    )
     parser.add_argument("--items", type=int, default=300, help="of the run that is killed (default: 300)")
     parser.add_argument("--kills", type=int, default=10, help="of the server and of the client (default: 10)")
     parser.add_argument("--size", type=int, default=96, help="pixels of a side (default: 96)")
