@@ -83,23 +83,29 @@ class Outline:
 
 def plan(config: TrainConfig) -> Plan:
     """Compute the memory that a training needs on a GPU."""
-    base, memory, optimizer = config.base, config.memory, config.optimizer
-    outline = _outline(config)
-    width = BYTES[base.dtype]
-    offloaded = (
-        sum(outline.blocks[len(outline.blocks) - memory.offload_blocks :]) if memory.offload_blocks else 0
-    )
-    control = SIZES[base.family].control_net if base.family in SIZES and _has_control(config) else 0.0
-    is_control = config.run.kind == "control"
-    count = control if is_control else outline.adapter
+    base, optimizer = config.base, config.optimizer
+    outline, width = _outline(config), BYTES[base.dtype]
+    offloaded = sum(outline.blocks[_first_offloaded(outline, config) :])
+    size = SIZES.get(base.family)
+    own = _own_blocks(outline, config)
     state = (2 if optimizer.name == "adamw8bit" else 8) + 8 + (4 if optimizer.ema_decay else 0)
     return Plan(
         base=(outline.parameters - offloaded) * width,
-        control_net=0.0 if is_control else control * min(width, 2),
-        trained=count * state,
+        control_net=size.control_net * width if size and base.control_net else 0.0,
+        trained=(sum(outline.blocks[own]) if config.run.kind == "control" else outline.adapter) * state,
         activations=_activations(outline, config, width),
         main_memory=offloaded * width,
     )
+
+
+def _first_offloaded(outline: Outline, config: TrainConfig) -> int:
+    return max(0, len(outline.blocks) - config.memory.offload_blocks)
+
+
+def _own_blocks(outline: Outline, config: TrainConfig) -> slice:
+    """Return the blocks of which a control net that is trained has a copy: those of the encoder, or the first ones."""
+    count = 0 if config.run.kind == "adapter" else config.control.blocks
+    return slice(0, len(outline.blocks) // 2 if count and outline.kind == "unet" else count)
 
 
 def work(config: TrainConfig) -> float:
@@ -111,16 +117,12 @@ def work(config: TrainConfig) -> float:
     return passes * _outline(config).operations * config.effective_batch
 
 
-def _has_control(config: TrainConfig) -> bool:
-    return bool(config.base.control_net) or config.run.kind == "control"
-
-
 def _activations(outline: Outline, config: TrainConfig, width: int) -> float:
     """Bytes that a backward pass finds at its peak: of all blocks, or of the largest and the inputs of all."""
     memory, batch = config.memory, config.optimizer.batch
-    recomputed = len(outline.blocks) if memory.checkpointing else memory.offload_blocks
-    split = len(outline.blocks) - recomputed
-    kept = sum(outline.flow[:split]) + max(outline.flow[split:], default=0) + outline.around
+    split = 0 if memory.checkpointing else _first_offloaded(outline, config)
+    own = sum(outline.flow[_own_blocks(outline, config)])
+    kept = sum(outline.flow[:split]) + max(outline.flow[split:], default=0) + outline.around + own
     casts = sum(outline.blocks[:split]) + max(outline.blocks[split:], default=0) if width < ACTIVATION else 0
     fetched = max(outline.blocks[split:], default=0) * width if memory.offload_blocks else 0
     through = KEPT[outline.kind] * kept + sum(outline.inputs[split:])
