@@ -74,9 +74,8 @@ def browser_in(profile: Path) -> Iterator[Any]:
 
 def settings(page: Any, server: Any, **values: object) -> None:
     """Store settings of the page; they hold from the next opening on."""
-    known = {"Comfy.TutorialCompleted": True} | {
-        name.replace("__", "."): value for name, value in values.items()
-    }
+    known: dict[str, object] = {"Comfy.TutorialCompleted": True, "Comfy.Workflow.Persist": False}
+    known |= {name.replace("__", "."): value for name, value in values.items()}
     page.request.post(f"{server.address}/api/settings", data=json.dumps(known))
 
 
@@ -86,7 +85,11 @@ def template(name: str) -> dict[str, Any]:
 
 def open_template(page: Any, server: Any, name: str) -> None:
     page.goto(f"{server.address}/?template={name}&source=ComfyUI-CCM", wait_until="domcontentloaded")
-    page.wait_for_function(f"() => window.app?.graph?._nodes?.length === {len(template(name)['nodes'])}")
+    wanted = sorted(node["type"] for node in template(name)["nodes"])
+    page.wait_for_function(
+        "(wanted) => window.app?.graph?._nodes?.map((node) => node.type).sort().join() === wanted.join()",
+        arg=wanted,
+    )
 
 
 def set_widgets(page: Any, values: list[tuple[str, str, object]]) -> None:
