@@ -122,7 +122,11 @@ def look_at(extractor: FeatureExtractor, frames: Sequence[np.ndarray] | np.ndarr
     from tqdm import tqdm
 
     with tqdm(total=len(frames), desc=label, unit="frame") as bar:
-        return extract(extractor, np.stack(list(frames)), on_batch=lambda n: bar.update(n))
+
+        def on_batch(count: int) -> None:
+            bar.update(count)
+
+        return extract(extractor, np.stack(list(frames)), on_batch=on_batch)
 
 
 def draw_scenes(patients: range) -> list[Scene]:

@@ -27,8 +27,11 @@ def texture_rows(bench: Bench) -> list[Row]:
     pairs = [(shot.frame.grey, shot.scene) for shot in bench.matched]
 
     def ratio(measure: Callable[[np.ndarray, Scene], float | np.ndarray]) -> np.ndarray:
-        made = np.mean([measure(grey, scene) for grey, scene in pairs], axis=0)
-        return made / np.mean([measure(scene.phantom, scene) for _, scene in pairs], axis=0)
+        made, real = (
+            np.stack([np.asarray(measure(grey, scene)) for grey, scene in side]).mean(axis=0)
+            for side in (pairs, [(scene.phantom, scene) for _, scene in pairs])
+        )
+        return made / real
 
     deviation = float(ratio(lambda grey, _: grey.std()))
     speckle = float(ratio(lambda grey, scene: speckle_contrast(grey, scene.mask)))

@@ -46,7 +46,7 @@ def test_a_widened_encoder_reads_known_words_as_before() -> None:
 def test_training_keeps_the_numbers_of_known_words_and_brings_paraphrases_nearer() -> None:
     torch.manual_seed(0)
     teacher = PromptEncoder(len(KNOWN)).eval()
-    student, words = train_text(teacher, KNOWN, ["sparse", "dense"], ["nerves"], TextSchedule(30, batch=8))
+    student, words = train_text(teacher, KNOWN, ["sparse", "dense"], ["nerves"], TextSchedule(12, batch=6))
     assert words == [*KNOWN, "sparse", "dense"]
     asked = encode_prompts(teacher, WordTokenizer(KNOWN), [clinical_prompt(Cohort.CONTROL)]).context
 
