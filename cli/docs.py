@@ -18,7 +18,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "what",
         choices=("locales", "reference", "pictures"),
-        help="locales/en from the nodes; the reference of ccm/ as HTML; icon and banner of the pack",
+        help="locales/en from the nodes; the reference of ccm/ as HTML; icon, banner, pictures of the help pages",
     )
 
 
@@ -52,15 +52,16 @@ def reference() -> list[Path]:
 
 
 def pictures() -> list[Path]:
-    """Draw icon and banner from phantoms."""
-    from . import docs_pictures
+    """Draw icon and banner, and the pictures of the help pages, from phantoms."""
+    from . import docs_help_pictures, docs_pictures
 
-    return docs_pictures.write(ROOT / "docs" / "pictures")
+    help_pages = docs_help_pictures.write(ROOT / "web" / "docs" / "pictures")
+    return docs_pictures.write(ROOT / "docs" / "pictures") + help_pages
 
 
 COMMAND = Command(
     "docs",
-    "write the locale files, the reference of the functions, or icon and banner",
+    "write the locale files, the reference of the functions, or the pictures",
     arguments,
     run,
     "tools",

@@ -181,6 +181,9 @@ def test_every_node_has_its_help_page_and_its_tooltips_in_the_browser(page: Any)
         page.wait_for_function(
             "(title) => document.querySelector('.node-help-content h1')?.innerText === title", arg=shown[0]
         )
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('.node-help-content img')].every((i) => i.naturalWidth > 0)"
+        )
         page.get_by_test_id("info-button").click()  # closes it again
 
 
