@@ -31,7 +31,7 @@ PARTS: dict[str, tuple[str, Callable[[Bench], list[Row]]]] = {
     "mask": ("Mask adherence, 3 px", adherence.mask_rows),
     "superccm": ("Mask adherence, traced by superccm", adherence.superccm_rows),
     "real": ("Masks of real frames", adherence.real_rows),
-    "drawn": ("The same masks drawn otherwise", adherence.drawn_rows),
+    "drawn": ("The same masks drawn otherwise, with few steps", adherence.drawn_rows),
     "texture": ("Texture against phantoms of the same trees", texture.texture_rows),
     "unmasked": ("Without a mask", texture.unmasked_rows),
     "cohorts": ("Cohorts", cohorts.cohort_rows),

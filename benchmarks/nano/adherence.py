@@ -17,7 +17,7 @@ from ...ccm.segmentation import segment_nerves
 from .. import public_tools
 from .rows import Row
 from .scenes import COHORTS, FIRST_SEED, Bench, Scene, Shot, write_grey
-from .studio import FOLDER, Frame, Wish
+from .studio import FEW_STEPS, FOLDER, STANDARD, Frame, Sampling, Wish
 
 DRAWN_MASKS = 6
 TRACED_FRAMES = 8
@@ -83,12 +83,12 @@ def real_rows(bench: Bench) -> list[Row]:
 
 
 def drawn_rows(bench: Bench) -> list[Row]:
-    """F1 for one and the same masks in other strokes, through Prepare Nerve Mask and straight."""
+    """F1 for one and the same masks in other strokes, through Prepare Nerve Mask and straight, with few steps."""
     rows = []
     for style, draw in STYLES.items():
         drawings = [draw(scene) for scene in bench.scenes[:DRAWN_MASKS]]
         prepared, direct = (
-            _f1_of_drawings(bench, drawings, f"{style}_{name}", name == "prepared", bench.scenes)
+            _f1_of_drawings(bench, drawings, f"{style}_{name}", name == "prepared", bench.scenes, FEW_STEPS)
             for name in ("prepared", "direct")
         )
         rows += [
@@ -123,13 +123,14 @@ def _f1_of_drawings(
     name: str,
     prepare: bool,
     truths: Sequence[Scene] | None = None,
+    sampling: Sampling = STANDARD,
 ) -> float:
     """Mean F1 of frames made from drawings [H,W]; the truth is the scene's mask, or else the drawing."""
     wishes = []
     for number, drawing in enumerate(drawings):
         used = prepare_masks(drawing[None])[0] if prepare else drawing
         file = write_grey(FOLDER / "drawn" / f"{name}_{number}.png", np.round(used * 255).astype(np.uint8))
-        wishes.append(Wish(clinical_prompt(COHORTS[number % 3]), FIRST_SEED + number, file))
+        wishes.append(Wish(clinical_prompt(COHORTS[number % 3]), FIRST_SEED + number, file, sampling))
     frames = bench.studio.frames(wishes, name)
     masks = [d > 0.5 for d in drawings] if truths is None else [s.mask for s in truths[: len(drawings)]]
     return mean(centre_line_f1(trace(f), m).f1 for f, m in zip(frames, masks, strict=True))
