@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import subprocess
 import sys
+import textwrap
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from ccm_pack.batch.plan import Plan, read_plan
 from ccm_pack.ccm.dataset.manifest import Manifest
 from ccm_pack.ccm.dataset.marks import read_mark, read_texts
 from ccm_pack.ccm.frames.listing import list_frames
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAN = ROOT / "workflows" / "plans" / "three_cohorts.toml"
@@ -116,3 +120,18 @@ def test_the_data_set_is_taken_by_the_trainers_check_as_it_is(made: Plan) -> Non
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the guide uses curl")
+def test_the_api_guide_of_the_documentation_works_as_printed(server: Any, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "batch.md").read_text("utf-8").replace("http://127.0.0.1:8188", server.address)
+    upload = next(line.strip() for line in page.splitlines() if "curl -F image=@mask.png" in line)
+    code = textwrap.dedent(page[page.index("    import json, time") : page.index("`GET /ccm/provenance")])
+    few_steps = code.replace('["seed"] = 42', '["seed"] = 42; graph["7"]["inputs"]["steps"] = 2')
+    mask = Image.new("L", (384, 384))
+    mask.paste(255, (100, 0, 103, 384))
+    mask.save(tmp_path / "mask.png")
+    (tmp_path / "workflows").symlink_to(ROOT / "workflows")
+    subprocess.run(shlex.split(upload), cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", few_steps], cwd=tmp_path, check=True)
+    assert Image.open(tmp_path / "frame.png").size == (384, 384)
