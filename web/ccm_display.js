@@ -101,7 +101,7 @@ app.registerExtension({
   afterConfigureGraph() {
     setTimeout(() => {
       for (const node of app.graph.nodes) {
-        if (node.type.startsWith("CCM_")) show(node, app.nodeOutputs?.[node.id]);
+        if (node.type?.startsWith("CCM_")) show(node, app.nodeOutputs?.[node.id]);
       }
     }, 100);
   },
