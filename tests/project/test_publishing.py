@@ -115,6 +115,16 @@ def test_no_node_runs_pip_and_none_evaluates_text() -> None:
             assert not re.search(r"[\"']pip[\"']|host\.pip|subprocess", text), file
 
 
+def test_workflows_and_citation_can_be_read_and_name_what_is_asked_for() -> None:
+    yaml = pytest.importorskip("yaml")  # with ComfyUI
+    for file in (ROOT / ".github" / "workflows").glob("*.yml"):
+        assert yaml.safe_load(file.read_text("utf-8"))["jobs"], file
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert {"cff-version", "title", "message", "authors", "version", "license"} <= set(citation)
+    (paper,) = citation["references"]
+    assert paper["type"] == "article" and len(paper["authors"]) == 7
+
+
 def test_the_workflows_name_commands_that_exist() -> None:
     for file in (ROOT / ".github" / "workflows").glob("*.yml"):
         for path in re.findall(r"\btests/[\w/.]+", file.read_text("utf-8")):
