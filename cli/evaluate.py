@@ -87,7 +87,11 @@ def _evaluate(options: Namespace) -> int:
     made_by = Provenance(_command(options), program_versions(), REMARK if options.demonstration else "")
     seen = frames_seen(extractor, real, generated, training)
     with tqdm(total=seen, unit="frame", desc="comparing", file=sys.stderr) as bar:
-        report = evaluate(real, generated, extractor, settings, made_by, training, utility, bar.update)
+
+        def on_frame(frames: int) -> None:
+            bar.update(frames)
+
+        report = evaluate(real, generated, extractor, settings, made_by, training, utility, on_frame)
     page = write_report(report, draw_figures(report, real, generated, training), options.out)
     print(
         f"\n{describe(report)}\n\nReport: {page}\nAlso:   report.json, figures/ and the measured tables beside it"

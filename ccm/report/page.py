@@ -67,7 +67,7 @@ def to_html(report: EvaluationReport, figures: Sequence[Figure]) -> str:
 
 def _compared(report: EvaluationReport, figures: Sequence[Figure]) -> list[str]:
     real, generated = report.real, report.generated
-    rows = [(name, cell(real), cell(generated)) for name, cell in _SET_ROWS]
+    rows: list[tuple[str, ...]] = [(name, cell(real), cell(generated)) for name, cell in _SET_ROWS]
     for cohort in [*(c.value for c in Cohort), "unknown"]:
         cells = [_cohort_cell(one, cohort) for one in (real, generated)]
         if any(cell != "-" for cell in cells):

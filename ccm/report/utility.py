@@ -63,7 +63,7 @@ def _difference(given: dict[str, Any], titles: dict[str, str]) -> UtilityDiffere
     numbers = [float(given[name]) for name in ("difference", "low", "high")]
     if not all(map(math.isfinite, numbers)):
         raise ValueError(f"a difference is {numbers}")
-    endpoint = titles.get(given["endpoint"], given["endpoint"])
+    endpoint = str(titles.get(given["endpoint"], given["endpoint"]))
     return UtilityDifference(
         endpoint, given["arm"], given["against"], *numbers, verdict=str(given["verdict"])
     )
