@@ -69,18 +69,26 @@ def closure(names: Iterable[str]) -> dict[str, metadata.Distribution]:
     return found
 
 
-@pytest.fixture
-def fresh_host(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def fresh_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that shows pip the packages of ComfyUI alone, as an environment that has never seen the pack."""
     comfy = importlib.import_module("ccm_pack.host.locate").find()
     if comfy is None:
         pytest.skip("no ComfyUI: set COMFYUI_PATH, or run `python . test` once")
+    host = tmp_path_factory.mktemp("host")
     asked = names_in((comfy / "requirements.txt").read_text("utf-8").splitlines())
-    for one in closure([*asked, "torch", "numpy", "pillow"]).values():
+    drivers = [name for one in metadata.distributions() if (name := one.name).startswith(("nvidia", "cuda"))]
+    for one in closure([*asked, *drivers, "torch", "numpy", "pillow"]).values():
         folder: Any = one._path  # type: ignore[attr-defined]
-        (tmp_path / folder.name).symlink_to(folder)
-    (tmp_path / "pip").symlink_to(Path(importlib.import_module("pip").__file__).parent)
-    return tmp_path
+        (host / folder.name).symlink_to(folder)
+    (host / "pip").symlink_to(Path(importlib.import_module("pip").__file__).parent)
+    return host
+
+
+@pytest.fixture(scope="module")
+def installed(fresh_host: Path) -> dict[str, str]:
+    """What our requirements bring into a fresh host."""
+    return would_install(fresh_host, "-r", str(REQUIREMENTS))
 
 
 def would_install(host: Path, *arguments: str) -> dict[str, str]:
@@ -96,10 +104,19 @@ def would_install(host: Path, *arguments: str) -> dict[str, str]:
     return {canonical(one["name"]): one["version"] for one in found}
 
 
-def test_the_requirements_change_no_package_of_the_host_and_all_have_wheels(fresh_host: Path) -> None:
-    found = would_install(fresh_host, "-r", str(REQUIREMENTS))
-    assert "peft" in found and "scikit-image" in found  # so the host was a fresh one indeed
-    assert not set(found) & (PROTECTED | set(OPENCV))
+def test_the_requirements_change_no_package_of_the_host_and_all_have_wheels(
+    installed: dict[str, str],
+) -> None:
+    assert {"peft", "scikit-image"} <= set(installed)  # so the host was a fresh one indeed
+    assert not set(installed) & (PROTECTED | set(OPENCV))
+
+
+def test_what_is_installed_has_wheels_for_the_portable_build_of_windows(
+    fresh_host: Path, installed: dict[str, str]
+) -> None:
+    there = ["--target", str(fresh_host / "windows"), "--platform", "win_amd64", "--python-version", "3.12"]
+    pinned = [f"{name}=={version}" for name, version in installed.items()]
+    assert set(would_install(fresh_host, "--no-deps", *there, *pinned)) == set(installed)
 
 
 def test_nothing_is_left_to_install_where_the_pack_runs() -> None:
