@@ -195,11 +195,13 @@ def box_counting_dimension(
     standing = size_um[::-1] if orientation.transpose else size_um
     points = np.minimum(points, np.nextafter(standing, 0.0))  # the far edge belongs to the last box
     points = np.concatenate([points, 0.5 * (points[1:] + points[:-1])[_within(pieces)]])
-    boxes = np.floor(points / BOXES_UM[0]).astype(np.int64)
-    counts = []
-    for _ in BOXES_UM:
-        code = np.sort(boxes[:, 1] * 2**32 + boxes[:, 0])
-        code = code[np.append(True, code[1:] > code[:-1])]
-        counts.append(len(code))
-        boxes = np.stack([code % 2**32, code // 2**32], axis=1) // 2  # the next boxes are twice as large
+    columns, rows = np.floor(points / BOXES_UM[0]).astype(np.intp).T
+    coarsest = 2 ** (len(BOXES_UM) - 1)  # smallest boxes along the side of a largest one
+    entered = np.zeros([-(-(int(index.max()) + 1) // coarsest) * coarsest for index in (rows, columns)], bool)
+    entered[rows, columns] = True
+    counts = [np.count_nonzero(entered)]
+    for _ in BOXES_UM[1:]:  # the next boxes are twice as large
+        entered = entered[::2] | entered[1::2]
+        entered = entered[:, ::2] | entered[:, 1::2]
+        counts.append(np.count_nonzero(entered))
     return float(-np.polyfit(np.log(BOXES_UM), np.log(counts), 1)[0])
