@@ -11,7 +11,7 @@ from ccm_pack.training.data.phantoms import PhantomRequest, write_phantoms
 from ccm_pack.training.utility.config import UtilityConfig, parse_utility
 
 SMALL = {"um_per_px": 400 / 96, "side_px": 96, "test_share": 0.9}
-QUICK = {"steps": 60, "batch": 4, "crop_px": 48, "classifier_steps": 60, "classifier_batch": 8}
+QUICK = {"steps": 80, "batch": 4, "crop_px": 48, "classifier_steps": 80, "classifier_batch": 8}
 
 MakeConfig = Callable[..., UtilityConfig]
 
