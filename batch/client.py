@@ -173,7 +173,14 @@ class Client:
 
     async def _queue(self, graph: Graph) -> str:
         body = {"prompt": graph, "client_id": self.client_id}
-        return json.loads(await self._request("POST", "/prompt", json=body))["prompt_id"]
+        content = await self._request("POST", "/prompt", json=body)
+        answer = json.loads(content)
+        if not answer.get("node_errors"):
+            return answer["prompt_id"]
+        # ComfyUI runs the outputs that are valid; half a graph serves nobody
+        await self._request("POST", "/queue", json={"delete": [answer["prompt_id"]]})
+        await self._request("POST", "/interrupt", json={"prompt_id": answer["prompt_id"]})
+        raise _refusal(200, "/prompt", content)
 
     async def _history(self, prompt_id: str) -> Outputs | None:
         entry = json.loads(await self._request("GET", f"/history/{prompt_id}")).get(prompt_id)
@@ -246,7 +253,7 @@ def _refusal(status: int, path: str, content: bytes) -> GraphError:
     try:
         answer = json.loads(content)
         node_errors = answer.get("node_errors") or {}
-        told = [answer["error"]["message"]]
+        told = [answer["error"]["message"] if status >= 400 else "not all of its outputs can be made"]
     except (ValueError, KeyError, TypeError, AttributeError):
         return GraphError(
             f"ComfyUI answered {path} with status {status}: {content[:300]!r}", fix="check what was asked for"

@@ -62,6 +62,16 @@ def test_an_invalid_graph_is_refused_with_the_reason_per_node(client: Client) ->
     assert "1" in caught.value.node_errors
 
 
+def test_a_graph_of_which_some_outputs_are_invalid_is_refused_whole(client: Client) -> None:
+    """ComfyUI queues what is valid of it."""
+    preview = {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}
+    graph = {"1": grey_image(0x070809), "2": preview, "3": grey_image(0, side=-1), "4": save("3")}
+    with pytest.raises(RefusedError, match="not all of its outputs can be made.*width") as caught:
+        client.run(graph)
+    assert set(caught.value.node_errors) == {"3"}
+    assert client.run({"1": grey_image(0x070809), "2": preview}).files("2")
+
+
 def test_a_failing_node_is_named(client: Client, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"this is no image")
     name = client.upload_image(tmp_path / "broken.png")
