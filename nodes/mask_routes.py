@@ -52,7 +52,7 @@ def control_facts(control_net: Any) -> ControlFacts | None:
 
     if isinstance(control_net, controlnet.ControlLora | controlnet.T2IAdapter):
         return ControlFacts("UNet", None, UNET_LATENTS)
-    net = getattr(control_net, "control_model", None)
+    net: Any = getattr(control_net, "control_model", None)
     if isinstance(net, UNetControl):
         widths = (m.in_features for name, m in net.named_modules() if name.endswith("attn2.to_k"))
         return ControlFacts("UNet", next(widths, None), UNET_LATENTS)

@@ -194,7 +194,8 @@ class ControlTask:
         return dict(self.net.named_parameters())
 
     @property
-    def layers(self) -> dict[str, nn.Module]:
+    def layers(self) -> dict[str, Any]:
+        """What is trained, by module name: modules with a `weight`."""
         modules = self.net.named_modules()
         return {n: m for n, m in modules if n and hasattr(m, "weight") and m.weight is not None}
 

@@ -12,6 +12,8 @@ from ccm_pack.ccm.cohorts import NEGATIVE_PROMPT, Cohort, clinical_prompt
 from ccm_pack.ccm.errors import TrainingError
 from ccm_pack.training import objective
 from ccm_pack.training.bases import Condition
+from ccm_pack.training.config import AdapterConfig
+from ccm_pack.training.layers import inject
 
 FAMILIES = ["nano", "sd15", "sdxl", "sd35", "qwen-image", "qwen-image-edit", "flux"]
 
