@@ -138,9 +138,9 @@ def _frechet_rows(visual: Visual) -> list[tuple[str, ...]]:
     whole, floor = visual.frechet, visual.floor
     n = f"{floor.n} / {floor.n}"
     halves = "halves of different patients" if floor.subject_disjoint else "patients unknown"
-    made = f"{floor.real_generated:.3g}", _range(floor.real_generated_range)
-    real = f"{floor.real_real:.3g}", _range(floor.real_real_range)
-    first = "Fréchet distance, all frames", f"{whole.distance:.3g}", "-", "read it beside its floor"
+    made = _number(floor.real_generated), _range(floor.real_generated_range)
+    real = _number(floor.real_real), _range(floor.real_real_range)
+    first = "Fréchet distance, all frames", _number(whole.distance), "-", "read it beside its floor"
     return [
         (*first, f"{whole.n_a} / {whole.n_b}"),
         ("same, at the floor's N", *made, "mean and range of random halves", n),
@@ -156,7 +156,7 @@ def _pairs(visual: Visual) -> list[str]:
             )
         ]
     rows = [
-        (one.name, _mean(one.pairs), "-" if one.mismatched is None else f"{one.mismatched:.3g}")
+        (one.name, _mean(one.pairs), "-" if one.mismatched is None else _number(one.mismatched))
         for one in visual.pairs.measures
     ]
     identical = (
@@ -307,8 +307,8 @@ def _mean(one: MeanInterval | None) -> str:
     if one is None:
         return "-"
     if one.interval is None:
-        return f"{one.mean:.3g} (n = 1)"
-    return f"{one.mean:.3g} ({one.interval[0]:.3g} to {one.interval[1]:.3g})"
+        return f"{_number(one.mean)} (n = 1)"
+    return f"{_number(one.mean)} ({_range(one.interval)})"
 
 
 def _p_text(found: TwoSampleResult) -> str:
@@ -325,4 +325,9 @@ def _scaled(interval: tuple[float, float] | None) -> str:
 
 
 def _range(limits: tuple[float, float]) -> str:
-    return f"{limits[0]:.3g} to {limits[1]:.3g}"
+    return f"{_number(limits[0])} to {_number(limits[1])}"
+
+
+def _number(value: float) -> str:
+    """Three digits, zeros at the end included."""
+    return f"{value:#.3g}".rstrip(".")
