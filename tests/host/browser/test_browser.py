@@ -162,20 +162,21 @@ def test_a_table_is_not_saved_with_the_workflow_and_survives_looking_at_another_
 
 
 def test_every_node_has_its_help_page_and_its_tooltips_in_the_browser(page: Any) -> None:
-    """The node's title says its description; its help opens from the toolbox; no key is left untranslated."""
+    """Title, first output and first widget tell what they are; the help opens from the toolbox; no raw key is seen."""
     page.evaluate("() => app.graph.clear()")
     names = page.evaluate(
         "() => Object.keys(LiteGraph.registered_node_types).filter(n => n.startsWith('CCM_'))"
     )
     assert len(names) >= 15
     for name in names:
-        shown, description, place = page.evaluate(PLACE, name)
-        assert len(description) > 20, name
-        page.mouse.move(*place)
-        page.mouse.move(place[0] + 3, place[1])
-        page.wait_for_function(
-            "(text) => document.querySelector('.node-tooltip')?.innerText === text", arg=description
-        )
+        shown, tips = page.evaluate(PLACE, name)
+        assert len(tips) >= 2 and all(len(text) > 5 for text, _ in tips), name
+        for text, place in tips:
+            page.mouse.move(place[0] - 3, place[1])
+            page.mouse.move(*place)
+            page.wait_for_function(
+                "(text) => document.querySelector('.node-tooltip')?.innerText === text", arg=text
+            )
         assert not re.search(r"nodeDefs\.|\bg\.\w", " ".join(shown)), name
         page.get_by_test_id("info-button").click()
         page.wait_for_function(
@@ -199,6 +200,10 @@ PLACE = """async (name) => {
     app.canvas.draw(true, true);
     const labels = [...node.inputs, ...node.outputs, ...(node.widgets ?? [])].map((part) => part.label ?? part.name);
     const box = app.canvas.canvas.getBoundingClientRect();
-    const { description } = LiteGraph.registered_node_types[name].nodeData;
-    return [[node.title, ...labels], description, [box.x + 750, box.y + 300 - 15]];
+    const { description, output_tooltips, inputs } = LiteGraph.registered_node_types[name].nodeData;
+    const at = (x, y) => [box.x + x, box.y + y];
+    const tips = [[description, at(750, 300 - 15)], [output_tooltips[0], at(...node.getOutputPos(0))]];
+    const widget = (node.widgets ?? []).find((one) => !one.element && inputs[one.name]?.tooltip);
+    if (widget) tips.push([inputs[widget.name].tooltip, at(760, 300 + widget.y + 10)]);
+    return [[node.title, ...labels], tips];
 }"""
