@@ -62,6 +62,12 @@ def run(options: Namespace) -> int:
         raise DataError(
             "Nothing to compare, or nowhere to write", fix="python . evaluate REAL SYNTHETIC --out DIR"
         )
+    for source in (options.real, options.synthetic, options.training):
+        if source and options.out.resolve().is_relative_to(source.resolve()):
+            raise DataError(
+                f"{options.out} lies in {source}, where its figures would count as frames",
+                fix="choose another folder with --out",
+            )
     check_folder(options.out, fix="choose another folder with --out")
     if options.demonstration:
         from . import demonstration

@@ -105,6 +105,12 @@ def test_nothing_to_compare_is_an_error_with_an_example() -> None:
         run()
 
 
+def test_a_report_among_the_frames_is_refused(sets: tuple[Path, Path]) -> None:
+    with pytest.raises(DataError, match="where its figures would count as frames"):
+        run(*sets, "--out", sets[0] / "report")
+    assert not (sets[0] / "report").exists()
+
+
 def test_an_empty_folder_is_refused(sets: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "holds no pictures" in str(refusal(sets[0], tmp_path / "empty"))
