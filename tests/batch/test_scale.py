@@ -36,7 +36,7 @@ def test_expanding_ten_times_the_plan_takes_no_more_memory(tmp_path: Path) -> No
         return peak_bytes(lambda: sum(1 for _ in batch.items(maker)))
 
     expand(10)  # what is imported and cached the first time
-    assert expand(5000) < expand(500) + 100_000
+    assert expand(2000) < expand(200) + 50_000
 
 
 def test_a_finished_item_is_remembered_by_less_than_a_kilobyte(tmp_path: Path) -> None:
