@@ -147,6 +147,17 @@ def test_screenshots_of_every_template_at_two_sizes_in_two_themes(
     tab.screenshot(path=folder / f"{name}_{width}_{theme}.png")
 
 
+@pytest.mark.soak
+def test_tables_are_shown_in_nodes_2_too(tab: Any, server: Any, frames: Path) -> None:
+    """The nodes that newer pages draw with Vue, an option of this one."""
+    session.settings(tab, server, Comfy__VueNodes__Enabled=True)
+    open_whole(tab, server, "measure_my_frames")
+    session.set_widgets(tab, values_for("measure_my_frames", frames, []))
+    assert tab.evaluate(session.RUN) == ""
+    assert max(one["rows"] for one in tab.wait_for_function(session.SEEN).json_value()) >= 3
+    session.settings(tab, server, Comfy__VueNodes__Enabled=False)
+
+
 def test_a_table_is_not_saved_with_the_workflow_and_survives_looking_at_another_one(
     tab: Any, server: Any, frames: Path
 ) -> None:
