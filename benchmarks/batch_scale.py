@@ -53,8 +53,9 @@ measure = false
 def main(arguments: list[str]) -> int:
     """Measure, and print all figures as JSON on the last line."""
     options = parse(arguments)
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
+    if not options.resume:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     plan_file = FOLDER / "plan.toml"
     plan_file.write_text(PLAN.format(folder=json.dumps(str(FOLDER / "set")), count=options.items), "utf-8")
     maker = batch.prepare(read_plan(plan_file))
@@ -76,6 +77,7 @@ def parse(arguments: list[str]) -> Namespace:
     )
     parser.add_argument("--items", type=int, default=100_000, help="of the plan (default: 100000)")
     parser.add_argument("--served", type=int, default=2_000, help="made by the stand-in (default: 2000)")
+    parser.add_argument("--resume", action="store_true", help="go on with a bench that was stopped")
     return parser.parse_args(arguments)
 
 
@@ -84,7 +86,10 @@ def fill(maker: Maker, count: int) -> None:
     picture = encode(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8))
     told = {"um_per_px": 6.25, "seconds": 0.1, "graph_sha256": maker.workflow.sha256}
     with DatasetFolder(maker.plan.folder) as folder:
+        done = folder.done()
         for item in islice(batch.items(maker), count):
+            if item.id in done:
+                continue
             known = {**told, "request": item.request, "split": item.split, "mask_made": item.mask}
             row = folder.save(item.place, Pictures(picture, picture), {**known, "seed": item.seed_of(0)})
             folder.manifest.append([row])

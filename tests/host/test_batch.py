@@ -26,8 +26,8 @@ PLAN = ROOT / "workflows" / "plans" / "three_cohorts.toml"
 
 
 def small(folder: Path, *settings: str) -> Plan:
-    """The plan that ships, two frames of each cohort, by few steps."""
-    counts = [f"cohorts.{cohort}.count=2" for cohort in ("Control", "T1NoDPN", "T1DPN")]
+    """The plan that ships, one frame of each cohort, by few steps."""
+    counts = [f"cohorts.{cohort}.count=1" for cohort in ("Control", "T1NoDPN", "T1DPN")]
     chosen = [*counts, f"dataset.folder={folder.as_posix()!r}", "settings.steps=6", *settings]
     return read_plan(PLAN, tuple(chosen))
 
@@ -43,7 +43,7 @@ def made(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Plan:
         tmp_path_factory.mktemp("batch") / "set", "quality.gate=false", "quality.least_adherence=0.0"
     )
     finished = batch.run(plan, partial(Local, addresses=[server.address]))
-    assert (finished.frames, finished.left_out) == (6, 0)
+    assert (finished.frames, finished.left_out) == (3, 0)
     return plan
 
 
@@ -70,7 +70,7 @@ def test_a_second_run_gives_the_same_bytes(made: Plan, server: Any, tmp_path: Pa
 
 def test_the_card_has_numbers_plots_and_a_contact_sheet(made: Plan) -> None:
     card = (made.folder / "README.md").read_text("utf-8")
-    assert "Synthetic, not for clinical use" in card and "| T1DPN | 2 | 2 | 0 |" in card
+    assert "Synthetic, not for clinical use" in card and "| T1DPN | 1 | 1 | 0 |" in card
     assert (made.folder / "card" / "contact_sheet.png").is_file()
     assert (made.folder / "card" / "cnfl_mm_per_mm2.png").is_file()
 
@@ -80,15 +80,15 @@ def test_frames_that_are_not_good_enough_are_drawn_again_and_then_left_out(
 ) -> None:
     plan = small(tmp_path / "set", "quality.least_adherence=1.0", "quality.redraws=1", "settings.steps=2")
     finished = batch.run(plan, partial(Local, addresses=[server.address]))
-    assert (finished.frames, finished.left_out) == (0, 6)
+    assert (finished.frames, finished.left_out) == (0, 3)
     told = rows(plan)
-    assert len(told) == 12 and {row["status"] for row in told} == {"rejected"}
-    assert {row["draw"] for row in told} == {0, 1} and len({row["seed"] for row in told}) == 12
+    assert len(told) == 6 and {row["status"] for row in told} == {"rejected"}
+    assert {row["draw"] for row in told} == {0, 1} and len({row["seed"] for row in told}) == 6
     again = batch.run(
         plan, partial(Local, addresses=["http://127.0.0.1:9"])
     )  # asks no server: it would be in vain
-    assert (again.frames, again.left_out) == (0, 6)
-    assert "below 1" in told[0]["error"] and "6 items have no frame" in (plan.folder / "README.md").read_text(
+    assert (again.frames, again.left_out) == (0, 3)
+    assert "below 1" in told[0]["error"] and "3 items have no frame" in (plan.folder / "README.md").read_text(
         "utf-8"
     )
 
@@ -119,7 +119,7 @@ def test_the_data_set_is_taken_by_the_trainers_check_as_it_is(made: Plan) -> Non
         [sys.executable, str(ROOT), "dataset", "check", str(made.folder)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "6" in done.stdout
+    assert "Frames:     3, of which 3 with a mask" in done.stdout
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the guide uses curl")
