@@ -13,6 +13,7 @@ import pytest
 import torch
 from ccm_pack.ccm.errors import TrainingError
 from ccm_pack.training import config as c
+from ccm_pack.training.bases.sizes import SIZES
 from ccm_pack.training.plan import GIB, _activations, _outline, check_fits, plan
 
 PARAMETERS = {  # counted on the files of the publishers
@@ -41,7 +42,8 @@ def measured(families: Any, config: c.TrainConfig, side: int) -> int:
     layers = importlib.import_module("ccm_pack.training.layers")
     condition = importlib.import_module("ccm_pack.training.bases").Condition
     base = families.load_in(config.base.family, "bf16")
-    prompt = {"cross_attn": torch.randn(1, 77, 192), "pooled_output": torch.randn(1, 192)}
+    tokens = SIZES[config.base.family].text[0]
+    prompt = {"cross_attn": torch.randn(1, tokens, 192), "pooled_output": torch.randn(1, 192)}
     channels, *film = base.encode_frames(torch.zeros(1, 64, 64)).shape[1:-2]
     x = torch.randn(1, channels, *film, side, side)
     adapter = replace(config.adapter, targets=base.targets)

@@ -1,16 +1,13 @@
 """A custom node pack for tests only: the host detects small models with it, and has a small text encoder that sees.
 
-The host reads Qwen2.5-VL at full width only; see small_models.py.
+The host reads Qwen2.5-VL at full width only; see tests/host/training/small_models.py.
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "training"))
-import small_models
+from . import small_models  # put beside this file by the test that starts the host
 
 small_models.register()
 
