@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +16,7 @@ from ..host import locate, server
 from ..host.paths import STATE
 
 MOST_STARTS = 5  # in a row without a frame
+PORT_SECONDS = 30.0  # for a process that was killed to go
 
 
 class Host(Protocol):
@@ -60,7 +64,7 @@ class OwnHost:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._running.close()
+        self._end()
 
     @property
     def pid(self) -> int:
@@ -69,18 +73,44 @@ class OwnHost:
         return self._server.process.pid
 
     def revive(self) -> None:
-        """Start the server unless it runs; raises HostError after MOST_STARTS starts in vain."""
+        """Start the server unless it runs; raises HostError if the first start, or MOST_STARTS in a row, fails."""
         with self._one:
             if self._server is not None and self._server.is_alive():
                 return
             log = f"; its log: {self._server.log}" if self._server else ""
-            self._running.close()
+            self._end()
             if self._starts >= MOST_STARTS:
                 raise HostError(
                     f"ComfyUI died {self._starts} times without making a frame{log}", fix="read the log"
                 )
             self._starts += 1
-            self._server = self._running.enter_context(server.running(self._comfy, self._base, self._port))
+            try:
+                self._wait_for_port()
+                self._server = self._running.enter_context(
+                    server.running(self._comfy, self._base, self._port)
+                )
+            except HostError:
+                if self._server is None or self._starts >= MOST_STARTS:
+                    raise
+
+    def _end(self) -> None:
+        """End the server, and what is left of one whose guard was killed."""
+        self._running.close()
+        if self._server is not None and os.name != "nt":
+            with suppress(ProcessLookupError):
+                os.killpg(self._server.process.pid, signal.SIGKILL)
+
+    def _wait_for_port(self) -> None:
+        """Wait until a process that was killed gives back the port; raises HostError."""
+        until = time.monotonic() + PORT_SECONDS
+        while True:
+            try:
+                server.check_port(self._port)
+                return
+            except HostError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
 
     def worked(self) -> None:
         """Count starts anew."""

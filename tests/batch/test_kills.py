@@ -72,28 +72,32 @@ def test_ctrl_c_finishes_what_runs_and_says_how_to_go_on(
     assert {row["status"] for row in rows_of(plan)} == {"done"}
 
 
-def test_a_server_of_our_own_is_started_again_when_it_dies(
-    tmp_path: Path, comfy: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kill", [os.killpg, os.kill], ids=["server and guard", "guard alone"])
+def test_a_server_of_our_own_is_started_again_when_it_dies_and_gone_in_the_end(
+    tmp_path: Path, comfy: Path, monkeypatch: pytest.MonkeyPatch, kill: Callable[[int, int], None]
 ) -> None:
     monkeypatch.setattr(host_server, "has_gpu", lambda: False)
     plan = small_plan(tmp_path, (10, 10), **LASTING)
+    ports: list[str] = []
 
     def engage(maker: Maker) -> Local:
         engine = Local(maker, [])
         own = hosts.OwnHost(tmp_path / "state")
+        ports.append(own.address.rpartition(":")[2])
         engine.hosts.append(engine.stack.enter_context(own))
-        threading.Thread(target=kill_group, args=(plan, own), daemon=True).start()
+        threading.Thread(target=kill_once, args=(kill, plan, own), daemon=True).start()
         return engine
 
     assert batch.run(plan, engage).frames == 20
     assert len(hashes(plan)) == 20
+    host_server.check_port(int(ports[0]))
 
 
-def kill_group(plan: Plan, own: hosts.OwnHost) -> None:
-    """SIGKILL the server and its guard once some frames are there."""
+def kill_once(kill: Callable[[int, int], None], plan: Plan, own: hosts.OwnHost) -> None:
+    """SIGKILL a server once some frames are there."""
     while not (plan.folder / "manifest.jsonl").is_file() or len(rows_of(plan)) < 5:
         time.sleep(0.01)
-    os.killpg(own.pid, signal.SIGKILL)
+    kill(own.pid, signal.SIGKILL)
 
 
 LASTING = {"servers": {"answer_s": 5.0, "stall_s": 20.0, "patience_s": 60.0}}
