@@ -10,6 +10,7 @@ import torch
 from comfy.sd1_clip import escape_important, token_weights, unescape_important
 
 from ..ccm.prompt_encoder import MAX_WORDS, PAD, PromptEncoder, WordTokenizer
+from ..ccm.prompt_reader import load_prompt_reader
 
 TokenWeights = dict[str, list[list[tuple[int, float]]]]
 
@@ -23,8 +24,8 @@ class NanoTokenizer:
         self.words = WordTokenizer((tokenizer_data or {}).get("words", []))
 
     def tokenize_with_weights(self, text: str, return_word_ids: bool = False, **_: object) -> TokenWeights:
-        """Return one chunk of (word number, weight) pairs."""
-        spans = token_weights(escape_important(text), 1.0)
+        """Return one chunk of (word number, weight) pairs; free wording is read as its cohort's clinical prompt."""
+        spans = token_weights(escape_important(load_prompt_reader().clinical(text)), 1.0)
         pairs = [(n, weight) for span, weight in spans for n in self.words(unescape_important(span))]
         return {"nano": [pairs[:MAX_WORDS]]}
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...ccm.cohorts import Cohort, clinical_prompt
 from ...ccm.prompt_encoder import encode_prompts, load_prompt_encoder
+from ...ccm.prompt_reader import load_prompt_reader
 from .paraphrases import PARAPHRASES
 from .rows import Row
 from .scenes import COHORTS, FIRST_SEED, Bench
@@ -52,8 +53,9 @@ def wording_rows(bench: Bench) -> list[Row]:
 
 
 def _embeddings(texts: list[str]) -> np.ndarray:
-    """Pooled embeddings [N,d] of unit length."""
-    pooled = encode_prompts(*load_prompt_encoder(), texts).pooled.numpy()
+    """Pooled embeddings [N,d] of unit length, of texts as the reader passes them on."""
+    read = load_prompt_reader().clinical
+    pooled = encode_prompts(*load_prompt_encoder(), [read(text) for text in texts]).pooled.numpy()
     return pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
 
 

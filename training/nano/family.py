@@ -1,8 +1,8 @@
 """The CCM-nano family from nothing: phantoms in, weight files out, one stage at a time.
 
-    projection -> decoder ───────┐
-               -> base -> text ──┴> assemble -> wdlora -> lora
-    segmentation
+    projection -> decoder ─┐
+               -> base ────┴> assemble -> adapter -> lora
+    reader, segmentation
 
 Every stage writes its files under `work` and is skipped when they are there, so that an interrupted run
 goes on where it stopped and stages without a common arrow can run side by side. Seeds and step counts are
@@ -34,9 +34,9 @@ CONTROL_FILE = "ccm_nano_control.safetensors"
 TEXT_FILE = "ccm_nano_text.safetensors"
 PROJECTION_FILE = "projection.safetensors"
 DECODER_FILE = "decoder.safetensors"
+READER_FILE = "ccm_nano_reader.safetensors"
 SEGMENTATION_FILE = "ccm_nano_segmentation.safetensors"
 MODEL_FILE = "model.safetensors"
-WIDE_TEXT_FILE = "text.safetensors"
 CONFIG = Path(__file__).parents[1] / "configs" / "nano.toml"
 ADAPTER_FILES = {"wdlora": "ccm_nano_wdlora.safetensors", "lora": "ccm_nano_lora.safetensors"}
 
@@ -53,7 +53,6 @@ class Recipe:
     decoder_edge_steps: int = 300
     base_steps: int = 2400  # at 192 x 192 pixels
     base_steps_full: int = 150  # at 384 x 384 pixels
-    text_steps: int = 800
     segmentation_steps: int = 4000
     segmentation_steps_tangled: int = 1900
     seed: int = 1
@@ -154,46 +153,24 @@ def base_stage(shop: Workshop) -> None:
     shop.save(path, model.state_dict(), trained, **{"ccm.words": json.dumps(words)})
 
 
-def text_stage(shop: Workshop) -> None:
-    """Teach the base's prompt encoder free wording."""
-    from safetensors.torch import load_file
-
-    from ...ccm.prompt_encoder import PromptEncoder
-    from .text import TextSchedule, train_text
-    from .wording import vocabulary
-
-    path = shop.work / WIDE_TEXT_FILE
-    if path.exists():
-        return
-    metadata = _metadata(shop.work / MODEL_FILE)
-    known = json.loads(metadata["ccm.words"])
-    teacher = PromptEncoder(len(known))
-    teacher.load_state_dict(_part(load_file(shop.work / MODEL_FILE), "text."))
-    schedule = TextSchedule(shop.recipe.text_steps)
-    encoder, words = train_text(teacher.eval(), known, vocabulary(), shop.generic().captions, schedule)
-    trained = f"{metadata['ccm.trained']}, then {schedule.steps} steps on free wording"
-    shop.save(path, encoder.state_dict(), trained, **{"ccm.words": json.dumps(words)})
-
-
 def assemble_stage(shop: Workshop) -> None:
     """Write what the host loads, in fp16: base with autoencoder, control net, prompt encoder."""
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
+    with safe_open(shop.work / MODEL_FILE, "pt") as file:
+        metadata = file.metadata()
     model, vae = load_file(shop.work / MODEL_FILE), load_file(shop.work / DECODER_FILE)
-    parts = {part: _part(model, f"{part}.") for part in ("base", "control")}
+    parts = {part: _part(model, f"{part}.") for part in ("base", "control", "text")}
     checkpoint = {f"model.diffusion_model.{k}": v for k, v in parts["base"].items()}
     checkpoint |= {f"first_stage_model.{k}": v for k, v in vae.items()}
-    trained, text = _metadata(shop.work / MODEL_FILE)["ccm.trained"], _metadata(shop.work / WIDE_TEXT_FILE)
+    trained = metadata["ccm.trained"]
     shop.save(shop.out / BASE_FILE, _half(checkpoint), f"base {trained}")
     shop.save(
         shop.out / CONTROL_FILE, _half(base.control_to_diffusers(parts["control"])), f"control net {trained}"
     )
-    shop.save(
-        shop.out / TEXT_FILE,
-        _half(load_file(shop.work / WIDE_TEXT_FILE)),
-        f"prompt encoder {text['ccm.trained']}",
-        **{"ccm.words": text["ccm.words"]},
-    )
+    words = {"ccm.words": metadata["ccm.words"]}
+    shop.save(shop.out / TEXT_FILE, _half(parts["text"]), f"prompt encoder {trained}", **words)
 
 
 def wdlora_stage(shop: Workshop) -> None:
@@ -224,6 +201,23 @@ def _train_adapter(shop: Workshop, method: Literal["wdlora", "lora"]) -> None:
     if train(config, resume=True):
         shutil.copyfile(folder / LAST, path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
+
+
+def reader_stage(shop: Workshop) -> None:
+    """Fit the reader of free wording."""
+    from ...ccm.prompt_reader import PHRASES
+    from .reader import fit_reader
+
+    path = shop.out / READER_FILE
+    if path.exists():
+        return
+    reader = fit_reader(shop.recipe.seed)
+    shop.save(
+        path,
+        {"weight": reader.weight.half(), "bias": reader.bias},
+        f"reader of free wording, {len(reader.phrases)} phrases, fitted to a grammar of clinical wordings",
+        **{PHRASES: json.dumps(reader.phrases)},
+    )
 
 
 def segmentation_stage(shop: Workshop) -> None:
@@ -264,13 +258,6 @@ def _project(projection: autoencoder.Projection, frames: np.ndarray) -> Tensor:
 
 def _chunks(frames: np.ndarray, size: int = 64) -> Iterator[np.ndarray]:
     return (frames[i : i + size] for i in range(0, len(frames), size))
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        return file.metadata()
 
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

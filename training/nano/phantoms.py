@@ -118,13 +118,17 @@ def _describe(tree: NerveTree, a: Appearance, rng: np.random.Generator) -> str:
     return ", ".join(["microscopy frame", *phrases[: rng.integers(2, len(phrases) + 1)]])
 
 
+def describe_phantom(rng: np.random.Generator) -> str:
+    """A caption of the base's kind, without its frame."""
+    tree = _grow(_generic_targets, rng)
+    return _describe(tree, sample_generic_appearance(rng), rng)
+
+
 def vocabulary() -> list[str]:
     """Every word that training captions and clinical prompts use, sorted."""
     from ...ccm.prompt_encoder import WORD
 
     texts = [clinical_prompt(c) for c in COHORTS] + [c.value for c in COHORTS] + [NEGATIVE_PROMPT]
     for seed in range(400):
-        rng = np.random.default_rng(seed)
-        tree = _grow(_generic_targets, rng)
-        texts.append(_describe(tree, sample_generic_appearance(rng), rng))
+        texts.append(describe_phantom(np.random.default_rng(seed)))
     return sorted({word for text in texts for word in WORD.findall(text.lower())})

@@ -1,6 +1,6 @@
 """The clinical prompt in free wording: what a cohort may be called, what may be said of its nerves, in any order.
 
-A small grammar, so that the prompt encoder learns what words do to each other (no diabetes, neuropathy ruled out,
+A small grammar, so that the reader learns what words do to each other (no diabetes, neuropathy ruled out,
 neuropathy confirmed) and not one template by heart.
 """
 
@@ -93,15 +93,6 @@ def free_wording(cohort: Cohort, rng: np.random.Generator) -> str:
     for part in parts[1:]:
         text += _one(JOINS, rng) + part
     return text
-
-
-def vocabulary(samples: int = 6000) -> list[str]:
-    """Every word that free wording uses, sorted."""
-    from ...ccm.prompt_encoder import WORD
-
-    rng = np.random.default_rng(0)
-    texts = [free_wording(cohort, rng) for cohort in Cohort for _ in range(samples // len(Cohort))]
-    return sorted({word for text in texts for word in WORD.findall(text.lower())})
 
 
 def _status(cohort: Cohort, rng: np.random.Generator) -> list[str]:
