@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..ccm.dataset.folder import DatasetFolder
-from ..ccm.dataset.manifest import REJECTED
+from ..ccm.dataset.manifest import DONE, REJECTED
 from ..ccm.errors import DataError
 from .card import CARD, write_card
 from .graph import read_workflow
@@ -44,20 +44,25 @@ def items(maker: Maker) -> Iterator[Item]:
     return expand(maker.plan, maker.masks, maker.workflow.sha256)
 
 
-def hopeless(maker: Maker, folder: DatasetFolder) -> dict[str, str]:
-    """Return the request of every item, by item, all of whose draws an earlier run rejected by the same limits."""
+def over(maker: Maker, folder: DatasetFolder, *, rehash: bool) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the requests, by item, of what has a frame, and of what is hopeless: all its draws were rejected by an
+    earlier run, by the same limits."""
+    done: dict[str, str] = {}
     draws: Counter[tuple[str, str]] = Counter()
     for _, row in folder.manifest.rows():
-        if row["status"] == REJECTED and row["limits"] == maker.plan.quality.limits:
+        if row["status"] == DONE and folder.holds(row, rehash):
+            done[row["item"]] = row["request"]
+        elif row["status"] == REJECTED and row["limits"] == maker.plan.quality.limits:
             draws[row["item"], row["request"]] = max(draws[row["item"], row["request"]], row["draw"] + 1)
-    return {item: request for (item, request), n in draws.items() if n > maker.plan.quality.redraws}
+    most = maker.plan.quality.redraws
+    return done, {item: request for (item, request), n in draws.items() if n > most and item not in done}
 
 
-def left(maker: Maker, over: dict[str, str]) -> Iterator[Item]:
+def left(maker: Maker, finished: dict[str, str]) -> Iterator[Item]:
     """Yield the items that are not over, which have a frame or are hopeless. Raises DataError where another plan
     began the folder."""
     for item in items(maker):
-        request = over.get(item.id)
+        request = finished.get(item.id)
         if request is None:
             yield item
         elif request != item.request:
@@ -84,17 +89,16 @@ class Survey:
 
 def look(maker: Maker, folder: DatasetFolder, *, rehash: bool = False) -> Survey:
     """Compare the plan with what is there; raises DataError where another plan began the folder."""
-    done = folder.done(rehash=rehash)
-    without = {item: request for item, request in hopeless(maker, folder).items() if item not in done}
-    over = {**without, **done}
+    done, hopeless = over(maker, folder, rehash=rehash)
+    finished = {**hopeless, **done}
     made = Counter({name: cohort.count for name, cohort in maker.plan.cohorts.items()})
     first = None
-    for item in left(maker, over):
+    for item in left(maker, finished):
         first = first or item
         made[item.place.cohort] -= 1
-    for item in items(maker) if without else ():
-        made[item.place.cohort] -= item.id in without
-    return Survey(over, made, len(without), first)
+    for item in items(maker) if hopeless else ():
+        made[item.place.cohort] -= item.id in hopeless
+    return Survey(finished, made, len(hopeless), first)
 
 
 class Engine(Protocol):

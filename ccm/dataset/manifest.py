@@ -55,7 +55,9 @@ class Manifest:
                 f"{self.path} is being written by another process",
                 fix="wait for it, or choose another folder",
             )
-        self._cut(_whole(self._file))
+        whole = _whole(self._file)
+        if whole < self.path.stat().st_size:  # else the file keeps its date
+            self._cut(whole)
         return self
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -78,8 +78,10 @@ def test_a_finished_plan_asks_no_server(tmp_path: Path, serve: Serve) -> None:
     plan = small_plan(tmp_path)
     run(plan, [serve().address])
     before = (plan.folder / "manifest.jsonl").read_bytes()
+    drawn = (plan.folder / "README.md").stat().st_mtime_ns
     assert run(plan, ["http://127.0.0.1:9"]).frames == 10
     assert (plan.folder / "manifest.jsonl").read_bytes() == before
+    assert (plan.folder / "README.md").stat().st_mtime_ns == drawn
 
 
 def test_a_missing_a_short_and_with_verify_a_changed_file_are_made_again(
