@@ -22,7 +22,7 @@ CODE = (
     "nodes/*adapter.py",
     "nodes/conditioning.py",
     "ccm/adapter/*.py",
-    "ccm/prompt_encoder.py",
+    "ccm/prompt_*.py",
     "ccm/images.py",
 )
 SIZE_PX = 384
