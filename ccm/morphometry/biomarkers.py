@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +71,7 @@ def measure_nerves(
         cnfd_per_mm2=len(mains) / area,
         cnbd_per_mm2=len(graph.branch_points_um) / area,
         ctbd_per_mm2=branches / area,
-        cnfa=float(nerve.sum()) * size**2 * 1e-6 / area,
+        cnfa=float(np.count_nonzero(nerve)) * size**2 * 1e-6 / area,
         cnfw_um=mean_width_um(graph),
         cnfrd=box_counting_dimension(
             graph, Orientation.of(nerve), (nerve.shape[1] * size, nerve.shape[0] * size)
@@ -133,18 +134,17 @@ def mean_width_um(graph: NerveGraph) -> float:
     pieces = [piece for nerve in graph.nerves for piece in nerve.pieces_um]
     if not pieces:
         return float("nan")
-    steps = np.hypot(*np.diff(np.concatenate(pieces), axis=0).T)
-    steps[~_within(pieces)] = 0.0
+    points = np.concatenate(pieces)
+    steps = np.hypot(*(points[1:] - points[:-1]).T)
+    steps[_seams(pieces)] = 0.0
     widths = np.concatenate([width for nerve in graph.nerves for width in nerve.widths_um])
     total = float(steps.sum())
     return float(steps @ (widths[1:] + widths[:-1])) / (2.0 * total) if total > 0 else float("nan")
 
 
-def _within(pieces: list[np.ndarray]) -> np.ndarray:
-    """Which steps of the concatenated pieces lie within a piece."""
-    within = np.ones(sum(map(len, pieces)) - 1, dtype=bool)
-    within[np.cumsum([len(piece) for piece in pieces])[:-1] - 1] = False
-    return within
+def _seams(pieces: list[np.ndarray]) -> np.ndarray:
+    """The steps of the concatenated pieces that lead from piece to piece."""
+    return np.cumsum([len(piece) for piece in pieces])[:-1] - 1
 
 
 def tortuosity_coefficient(nerve: Nerve) -> float:
@@ -156,14 +156,14 @@ def tortuosity_coefficient(nerve: Nerve) -> float:
     not be a function of x: the cosine is held at 1/2 there.
     """
     points = np.concatenate(nerve.pieces_um) / UM_PER_PX
-    step = np.diff(points, axis=0)
-    ds = np.hypot(*step.T)
-    step, ds = step[ds > 1e-9], ds[ds > 1e-9]
-    if len(ds) < 3:
+    x, y = (points[1:] - points[:-1]).T
+    ds = np.hypot(x, y)
+    moved = np.flatnonzero(ds > 1e-9)
+    if len(moved) < 3:
         return 0.0
-    chord = points[-1] - points[0]
-    heading = np.arctan2(step[:, 1], step[:, 0]) - np.arctan2(chord[1], chord[0])
-    turn = (np.diff(heading) + np.pi) % (2.0 * np.pi) - np.pi
+    ds, (chord_x, chord_y) = ds[moved], points[-1] - points[0]
+    heading = np.arctan2(y[moved], x[moved]) - math.atan2(chord_y, chord_x)
+    turn = (heading[1:] - heading[:-1] + np.pi) % (2.0 * np.pi) - np.pi
     cosine = np.maximum(np.cos(heading), STEEPEST)
     slope = np.sin(heading) / cosine
     between = 0.5 * (ds[1:] + ds[:-1])
@@ -175,8 +175,8 @@ def tortuosity_coefficient(nerve: Nerve) -> float:
 def arc_over_chord(nerve: Nerve) -> float:
     """Length along the nerve over the distance of its ends (1 if straight); gaps are straight."""
     points = np.concatenate(nerve.pieces_um)
-    arc = float(np.hypot(*np.diff(points, axis=0).T).sum())
-    return arc / max(float(np.hypot(*(points[-1] - points[0]))), 1e-9)
+    arc = float(np.hypot(*(points[1:] - points[:-1]).T).sum())
+    return arc / max(math.dist(points[-1], points[0]), 1e-9)
 
 
 def box_counting_dimension(
@@ -194,8 +194,8 @@ def box_counting_dimension(
     points = orientation.turn(np.concatenate(pieces), size_um)
     standing = size_um[::-1] if orientation.transpose else size_um
     points = np.minimum(points, np.nextafter(standing, 0.0))  # the far edge belongs to the last box
-    points = np.concatenate([points, 0.5 * (points[1:] + points[:-1])[_within(pieces)]])
-    columns, rows = np.floor(points / BOXES_UM[0]).astype(np.intp).T
+    middles = np.delete(0.5 * (points[1:] + points[:-1]), _seams(pieces), axis=0)
+    columns, rows = (np.concatenate([points, middles]).T / BOXES_UM[0]).astype(np.intp)
     coarsest = 2 ** (len(BOXES_UM) - 1)  # smallest boxes along the side of a largest one
     entered = np.zeros([-(-(int(index.max()) + 1) // coarsest) * coarsest for index in (rows, columns)], bool)
     entered[rows, columns] = True
@@ -204,4 +204,5 @@ def box_counting_dimension(
         entered = entered[::2] | entered[1::2]
         entered = entered[:, ::2] | entered[:, 1::2]
         counts.append(np.count_nonzero(entered))
-    return float(-np.polyfit(np.log(BOXES_UM), np.log(counts), 1)[0])
+    size = np.log(BOXES_UM) - np.log(BOXES_UM).mean()
+    return float(-(size @ np.log(counts)) / (size @ size))

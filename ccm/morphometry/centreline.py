@@ -11,6 +11,7 @@ OPEN_FACTOR = 1.5  # an outline further away than so many half-widths is not the
 MAP_COLUMNS = 1024  # OpenCV maps hold at most 32767 columns and rows
 MAP_ROWS = 16384
 STEP_PX = 0.5  # sampling step of the searches for a nerve's end and for its outline
+FEW_STEPS = 8  # they reach most outlines
 
 
 def smooth(
@@ -58,7 +59,7 @@ def _smooth_open(
     for a in range(4):
         for b in range(a, 4):
             bands[3 - (b - a), b : b + len(penalty)] += difference[a] * difference[b] * penalty
-    return solveh_banded(bands, weights[:, None] * points, check_finite=False)
+    return solveh_banded(bands, (weights * points.T).T, overwrite_b=True, check_finite=False)
 
 
 def reach_of_ends(
@@ -74,20 +75,20 @@ def reach_of_ends(
     steps = np.arange(0.0, 8.0 * float(radius.max()) + 12.0, STEP_PX)
     x = tips[:, :1] + outward[:, :1] * steps
     y = tips[:, 1:] + outward[:, 1:] * steps
-    in_mask = _first_below(sample(mask, x, y))
+    in_mask = _first_below(sample(mask, x, y).T)
     in_field = _to_frame(tips, outward, mask.shape)
     if field is not None:
-        in_field = np.minimum(in_field, _first_below(sample(field, x, y)))
+        in_field = np.minimum(in_field, _first_below(sample(field, x, y).T))
     return np.where(in_field <= in_mask, in_field, in_mask - radius)
 
 
 def _first_below(values: np.ndarray) -> np.ndarray:
-    """Distance [A] in pixels at which rows of samples [A,B], STEP_PX apart, first fall below one half."""
+    """Distance [A] in pixels at which columns of samples [B,A], STEP_PX apart, first fall below one half."""
     below = values < 0.5
-    after = np.where(below.any(axis=1), below.argmax(axis=1), values.shape[1] - 1)
+    after = np.where(below.any(axis=0), below.argmax(axis=0), len(values) - 1)
     before = np.maximum(after - 1, 0)
-    rows = np.arange(len(values))
-    high, low = values[rows, before], values[rows, after]
+    columns = np.arange(values.shape[1])
+    high, low = values[before, columns], values[after, columns]
     share = np.where(high > low, (high - 0.5) / np.maximum(high - low, 1e-6), 1.0)
     return np.clip(before + share, 0.0, after) * STEP_PX
 
@@ -95,8 +96,8 @@ def _first_below(values: np.ndarray) -> np.ndarray:
 def _to_frame(tips: np.ndarray, outward: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Distance [E] in pixels from tips [E,2] along `outward` to the border of the frame."""
     border = np.where(outward > 0, np.array([shape[1], shape[0]], dtype=float), 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        distance = np.where(np.abs(outward) > 1e-9, (border - tips) / outward, np.inf)
+    distance = np.full_like(outward, np.inf)
+    np.divide(border - tips, outward, out=distance, where=np.abs(outward) > 1e-9)
     return distance.min(axis=1)
 
 
@@ -148,15 +149,36 @@ def to_outline(points: np.ndarray, normal: np.ndarray, reach: np.ndarray, mask: 
     The bilinear mask ends where it falls below one half; it is followed for at least `reach` [N] pixels.
     """
     sides = np.zeros((2, len(points)))
-    start, along = points.astype(np.float32)[:, :, None], normal.astype(np.float32)[:, :, None]
+    start, along = points.T.astype(np.float32), normal.T.astype(np.float32)
     for first in range(0, len(points), BLOCK):
         part = slice(first, first + BLOCK)
         steps = np.arange(0.0, float(reach[part].max()) + STEP_PX, STEP_PX, dtype=np.float32)
-        x, y = np.moveaxis(along[part] * np.concatenate([steps, -steps]), 1, 0)
-        values = sample(mask, start[part, 0] + x, start[part, 1] + y)
-        sides[0, part] = _first_below(values[:, : len(steps)])
-        sides[1, part] = _first_below(values[:, len(steps) :])
+        for side, sign in enumerate((1.0, -1.0)):
+            sides[side, part] = _way_out(start[:, part], sign * along[:, part], steps, mask)
     return sides
+
+
+def _way_out(start: np.ndarray, along: np.ndarray, steps: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Distance [N] in pixels from points [2,N] along unit vectors [2,N] to where the mask ends, within `steps`.
+
+    Most ways are short: only those that are not are sampled at all steps.
+    """
+    values = _sample_ways(start, along, steps[:FEW_STEPS], mask)
+    distance = _first_below(values)
+    far = np.flatnonzero((values >= 0.5).all(axis=0))
+    if len(far) and len(steps) > FEW_STEPS:
+        distance[far] = _first_below(_sample_ways(start[:, far], along[:, far], steps, mask))
+    return distance
+
+
+def _sample_ways(start: np.ndarray, along: np.ndarray, steps: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Bilinear values [B,N] of a mask at `steps` [B] from each of N <= 8192 points [2,N] along [2,N]."""
+    import cv2
+
+    maps = along[:, None] * steps[:, None]
+    maps += start[:, None]
+    maps -= 0.5
+    return cv2.remap(mask, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def widths_from(sides: np.ndarray, half_width: np.ndarray) -> np.ndarray:
@@ -184,11 +206,17 @@ def shift_to_centre(
     of the field cuts the nerve lengthwise, the middle of the seen part is not the centre: there the centre lies one
     half-width of the nerve, [N] (0 if unknown), from the outline on the inner side.
     """
-    shift = np.where((sides <= OPEN_FACTOR * half_width + 1.0).all(axis=0), 0.5 * (sides[0] - sides[1]), 0.0)
-    to_edge = np.stack([_to_frame(points, normal, shape), _to_frame(points, -normal, shape)])
+    longer = sides.max(axis=0)
+    shift = np.where(longer <= OPEN_FACTOR * half_width + 1.0, 0.5 * (sides[0] - sides[1]), 0.0)
+    cut = np.zeros(sides.shape, dtype=bool)
+    near = np.flatnonzero(
+        ((points - longer[:, None] <= 0) | (points + longer[:, None] >= shape[::-1])).any(axis=1)
+    )
+    for side, way in enumerate((normal[near], -normal[near])):
+        cut[side, near] = _to_frame(points[near], way, shape) <= sides[side, near]
     if field is not None:
-        to_edge = np.minimum(to_edge, to_outline(points, normal, sides.max(axis=0), field))
-    cut = (to_edge <= sides) & (half_width > 0)
+        cut |= to_outline(points, normal, longer, field) <= sides
+    cut &= half_width > 0
     shift = np.where(cut[0] & ~cut[1], half_width - sides[1], shift)
     shift = np.where(cut[1] & ~cut[0], sides[0] - half_width, shift)
     return shift[:, None] * normal

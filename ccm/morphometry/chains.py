@@ -48,11 +48,11 @@ def build_chains(
     extra = len(paths.junctions)
     order, offsets, owner = _lay_out(paths, strands)
     at_junction = order >= len(paths.points)
-    across = np.append(widths, np.zeros(extra))[order]
+    across = np.append(widths, np.zeros(extra)).take(order)
     usual = median_by_path(across, offsets, ~at_junction, fewest=1)
-    clear = np.append(clear, np.zeros(extra, dtype=bool))[order]
+    clear = np.append(clear, np.zeros(extra, dtype=bool)).take(order)
     chains = Chains(
-        points=np.concatenate([paths.points, paths.junctions])[order],
+        points=np.concatenate([paths.points, paths.junctions]).take(order, axis=0),
         weights=clear.astype(float),
         widths=np.where(at_junction, usual, across),
         offsets=offsets,
@@ -126,10 +126,10 @@ def cut_ends(chains: Chains, sound: np.ndarray) -> Chains:
     end = np.minimum(end, room - begin)
     chain = np.repeat(np.arange(len(lengths)), lengths)
     place = np.arange(len(sound)) - chains.offsets[chain]
-    keep = (place >= begin[chain]) & (place < (lengths - end)[chain])
+    keep = np.flatnonzero((place >= begin[chain]) & (place < (lengths - end)[chain]))
     return replace(
         chains,
-        points=chains.points[keep],
+        points=chains.points.take(keep, axis=0),
         weights=chains.weights[keep],
         widths=chains.widths[keep],
         offsets=np.append(0, np.cumsum(lengths - begin - end)),

@@ -14,6 +14,7 @@ from .chains import Chains
 from .topology import Strand, passing
 
 TANGENT_STEPS = 8  # the direction of an end is taken over this many points
+FEET_AT_ONCE = 64  # to bound the memory
 FOOT_FACTOR = (
     5.0  # an offshoot's foot lies at most this many half-widths of the junction behind its clear part
 )
@@ -72,14 +73,8 @@ def finish(
         chains.cut[free] > 0, np.minimum(reach, 1.0), reach
     )  # it left the field at the next point
     new_ends[free] = tips + reach[:, None] * outward
-    run_through = passing(strands)
-    for chain, side in np.argwhere(chains.ends >= 0).tolist():
-        junction = int(chains.ends[chain, side])
-        parents[chain, side] = parent = run_through[junction][0]
-        first, after = np.searchsorted(chains.strand, [parent, parent + 1])
-        pool = line[chains.offsets[first] : chains.offsets[after]]
-        start, towards = line[ends.point[chain, side]], ends.outward[chain, side]
-        new_ends[chain, side] = _foot(start, towards, pool, junctions[junction], junction_radius[junction])
+    hangs = chains.ends >= 0
+    parents[hangs], new_ends[hangs] = _on_parents(chains, strands, ends, hangs, junctions, junction_radius)
     points, widths, offsets = _assemble(chains, ends, new_ends)
     return CentreLines(points, widths, offsets, chains.strand, chains.closed, parents)
 
@@ -92,26 +87,67 @@ def _measure_ends(line: np.ndarray, offsets: np.ndarray, widths: np.ndarray) -> 
     outward /= np.maximum(np.linalg.norm(outward, axis=-1, keepdims=True), 1e-9)
     window = point[..., None] + inward[:, None] * np.arange(TANGENT_STEPS)
     window = np.clip(window, first[:, None, None], last[:, None, None])
-    return Ends(point, outward, 0.5 * np.median(widths[window], axis=-1))
+    middle = np.sort(widths[window], axis=-1)[..., TANGENT_STEPS // 2 - 1 : TANGENT_STEPS // 2 + 1]
+    return Ends(point, outward, 0.5 * middle.mean(axis=-1))
 
 
-def _foot(
-    start: np.ndarray, towards: np.ndarray, parent: np.ndarray, junction: np.ndarray, radius: float
+def _on_parents(
+    chains: Chains,
+    strands: list[Strand],
+    ends: Ends,
+    hangs: np.ndarray,
+    junctions: np.ndarray,
+    junction_radius: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The strands [F] that offshoots leave, and the points [F,2] where they do; hangs [C,2] marks their ends."""
+    at, run_through = chains.ends[hangs], passing(strands)
+    parents = np.array([run_through[junction][0] for junction in at.tolist()], dtype=int)
+    bounds = chains.offsets[np.searchsorted(chains.strand, [parents, parents + 1])]
+    start, towards = chains.points[ends.point[hangs]], ends.outward[hangs]
+    reach = FOOT_FACTOR * junction_radius[at] + 6.0
+    feet = np.empty_like(start)
+    for first in range(0, len(at), FEET_AT_ONCE):
+        some = slice(first, first + FEET_AT_ONCE)
+        feet[some] = _feet(
+            start[some], towards[some], chains.points, bounds[:, some], junctions[at[some]], reach[some]
+        )
+    return parents, feet
+
+
+def _feet(
+    start: np.ndarray,
+    towards: np.ndarray,
+    line: np.ndarray,
+    bounds: np.ndarray,
+    junction: np.ndarray,
+    reach: np.ndarray,
 ) -> np.ndarray:
-    """Where the straight continuation of an offshoot meets its parent's centre-line, else the nearest point of it."""
-    offset = parent - start
-    along = offset @ towards
-    side = offset @ np.array([towards[1], -towards[0]])
-    near = np.hypot(*(parent - junction).T) < FOOT_FACTOR * radius + 6.0
-    crosses = (
-        (side[:-1] * side[1:] <= 0) & (side[:-1] != side[1:]) & near[:-1] & near[1:] & (along[:-1] > -2.0)
-    )
-    places = np.flatnonzero(crosses)
-    if len(places):
-        best = places[np.argmin(along[places])]
-        share = side[best] / (side[best] - side[best + 1])
-        return parent[best] + share * (parent[best + 1] - parent[best])
-    return parent[np.argmin((offset**2).sum(axis=1))]
+    """Where the straight continuations of F offshoots meet their parents' centre-lines, else the nearest points.
+
+    start, towards [F,2]: the end of an offshoot and its direction. line[bounds[0]:bounds[1]] is its parent, bounds
+    [2,F]. An offshoot meets its parent within `reach` [F] of the junction [F,2]. Returns [F,2].
+    """
+    lengths = bounds[1] - bounds[0]
+    number = np.repeat(np.arange(len(start)), lengths)
+    begins = np.cumsum(lengths) - lengths
+    parent = line.take(np.arange(len(number)) + (bounds[0] - begins).take(number), axis=0)
+    x, y = (parent - start.take(number, axis=0)).T
+    ahead = towards.T.take(number, axis=1)
+    along, side = x * ahead[0] + y * ahead[1], x * ahead[1] - y * ahead[0]
+    near = np.hypot(*(parent - junction.take(number, axis=0)).T) < reach.take(number)
+    crosses = (side[:-1] * side[1:] <= 0) & (side[:-1] != side[1:]) & (number[:-1] == number[1:])
+    places = np.flatnonzero(crosses & near[:-1] & near[1:] & (along[:-1] > -2.0))
+    places = places[np.lexsort((along[places], number[places]))]
+    best = places[np.diff(number[places], prepend=-1) > 0]  # the first one of each
+    meeting, missing = number[best], np.ones(len(start), dtype=bool)
+    missing[meeting] = False
+    share = side[best] / (side[best] - side[best + 1])
+    feet = np.empty_like(start)
+    feet[meeting] = parent[best] + share[:, None] * (parent[best + 1] - parent[best])
+    for one in np.flatnonzero(missing).tolist():
+        part = slice(begins[one], begins[one] + lengths[one])
+        feet[one] = parent[part][np.argmin(x[part] ** 2 + y[part] ** 2)]
+    return feet
 
 
 def _assemble(chains: Chains, ends: Ends, new_ends: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -136,7 +172,7 @@ def _assemble(chains: Chains, ends: Ends, new_ends: np.ndarray) -> tuple[np.ndar
     offsets = np.append(0, np.cumsum(counts))
     source = np.arange(offsets[-1]) - np.repeat(offsets[:-1] + has[:, 0] - first, counts)
     source = np.clip(source, np.repeat(first, counts), np.repeat(last, counts))
-    points, widths = line[source], chains.widths[source]
+    points, widths = line.take(source, axis=0), chains.widths.take(source)
     points[offsets[:-1][has[:, 0]]] = new_ends[has[:, 0], 0]
     points[offsets[1:][has[:, 1]] - 1] = new_ends[has[:, 1], 1]
     return points, widths, offsets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import pairwise
 
 import numpy as np
 
@@ -115,7 +116,7 @@ def _measure_lines(mask: np.ndarray, um_per_px: float, field: np.ndarray | None)
 
 
 def _at(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
-    columns, rows = np.floor(points).astype(int).T
+    columns, rows = points.T.astype(int)
     return picture[rows, columns]
 
 
@@ -133,7 +134,7 @@ def _edge_distance(points: np.ndarray, shape: tuple[int, ...], field: np.ndarray
 
 def _as_graph(lines: CentreLines, um_per_px: float) -> NerveGraph:
     """Lengths, roles and branch points of all lines, grouped by strand, without the blobs."""
-    step = np.hypot(*np.diff(lines.points, axis=0).T)
+    step = np.hypot(*(lines.points[1:] - lines.points[:-1]).T)
     step[lines.offsets[1:-1] - 1] = 0.0
     owner = np.repeat(lines.strand, np.diff(lines.offsets))
     length = np.bincount(owner[:-1], step, minlength=int(lines.strand[-1]) + 1)
@@ -142,17 +143,13 @@ def _as_graph(lines: CentreLines, um_per_px: float) -> NerveGraph:
     first = np.searchsorted(lines.strand, np.flatnonzero(keep))
     after = np.searchsorted(lines.strand, np.flatnonzero(keep), side="right")
     lengths = (length[keep] * um_per_px).tolist()
-    parents = list(
-        zip(
-            number[lines.parents[first, 0]].tolist(),
-            number[lines.parents[after - 1, 1]].tolist(),
-            strict=True,
-        )
-    )
+    begins, ends = number[lines.parents[first, 0]].tolist(), number[lines.parents[after - 1, 1]].tolist()
+    parents = list(zip(begins, ends, strict=True))
     closed = lines.closed[first].tolist()
     roles = assign_roles(lengths, parents, closed)
-    pieces = np.split(lines.points * um_per_px, lines.offsets[1:-1])
-    widths = np.split(lines.widths * um_per_px, lines.offsets[1:-1])
+    points, across, bounds = lines.points * um_per_px, lines.widths * um_per_px, lines.offsets.tolist()
+    pieces = [points[a:b] for a, b in pairwise(bounds)]
+    widths = [across[a:b] for a, b in pairwise(bounds)]
     nerves = tuple(
         Nerve(roles[n], tuple(pieces[a:b]), tuple(widths[a:b]), lengths[n], closed[n], parents[n])
         for n, (a, b) in enumerate(zip(first.tolist(), after.tolist(), strict=True))

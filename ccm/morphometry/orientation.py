@@ -21,16 +21,27 @@ class Orientation:
 
         All moments are whole numbers about the middle of the frame, so that no rounding decides.
         """
+        import cv2
+
         height, width = mask.shape
         x, y = 2 * np.arange(width) + 1 - width, 2 * np.arange(height) + 1 - height
-        columns, rows = mask.sum(axis=0), mask.sum(axis=1)
+        columns, rows = (
+            cv2.reduce(mask.view(np.uint8), axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel().astype(int)
+            for axis in (0, 1)
+        )
         along_x, along_y = int(columns @ x**2), int(rows @ y**2)
         return cls(int(columns @ x) > 0, int(rows @ y) > 0, along_y > along_x)
 
     def apply(self, picture: np.ndarray) -> np.ndarray:
-        """The picture [H,W] in its standing position."""
-        turned = picture[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
-        return np.ascontiguousarray(turned.T if self.transpose else turned)
+        """The picture, bool [H,W], in its standing position."""
+        import cv2
+
+        turned = np.ascontiguousarray(picture).view(np.uint8)
+        if self.flip_x:
+            turned = cv2.flip(turned, 1)
+        if self.flip_y:
+            turned = cv2.flip(turned, 0)
+        return (cv2.transpose(turned) if self.transpose else turned).view(bool)
 
     def turn(self, points: np.ndarray, size: tuple[float, float]) -> np.ndarray:
         """Points [N,2] of a picture with size (width, height), in its standing position."""

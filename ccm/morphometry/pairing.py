@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .arms import Arms, turn_costs
-from .skeleton import PixelPaths
+from .skeleton import PixelPaths, groups
 
 LINK_FACTOR = 3.5  # at 15 degrees, crossing nerves share a link of 3.4 times their junctions' half-widths,
 LINK_PX = 6.0  # and the pixel grid adds to it
@@ -46,13 +46,13 @@ def pair_arms(paths: PixelPaths, arms: Arms, junction_radius: np.ndarray) -> Mat
     at once, is then paired on its own, with the links that are left over. So is every junction of a tangle.
     """
     links = _short_links(paths, junction_radius)
-    group = _groups(len(paths.junctions), paths.ends[links])
+    group = groups(len(paths.junctions), *paths.ends[links].T)
     outer = arms.junction >= 0
     outer[2 * links] = outer[2 * links + 1] = False
     routes = _Routes(paths, links)
     mates: Mates = {}
-    groups = _by_key(group[arms.junction[outer]], np.flatnonzero(outer))
-    _pair([members for members in groups if len(members) <= TANGLE], arms, routes, mates)
+    gathered = _by_key(group[arms.junction[outer]], np.flatnonzero(outer))
+    _pair([members for members in gathered if len(members) <= TANGLE], arms, routes, mates)
     _pair(_by_key(*_left_over(arms, mates)), arms, routes, mates)
     _mend_loops(paths, mates, arms)
     return mates
@@ -109,17 +109,6 @@ def _short_links(paths: PixelPaths, junction_radius: np.ndarray) -> np.ndarray:
     between = np.flatnonzero((paths.ends >= 0).all(axis=1) & (paths.ends[:, 0] != paths.ends[:, 1]))
     limit = LINK_FACTOR * junction_radius[paths.ends[between]].sum(axis=1) + LINK_PX
     return between[np.diff(paths.offsets)[between] <= limit]
-
-
-def _groups(count: int, pairs: np.ndarray) -> np.ndarray:
-    """Group number [count] of each junction, linked ones being in one group."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    if count == 0:
-        return np.zeros(0, dtype=int)
-    links = (np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1]))
-    return connected_components(coo_array(links, shape=(count, count)), directed=False)[1]
 
 
 class _Routes:

@@ -67,12 +67,13 @@ def median_by_path(values: np.ndarray, offsets: np.ndarray, chosen: np.ndarray, 
     lengths = np.diff(offsets)
     path = np.repeat(np.arange(len(lengths)), lengths)
     span = float(values.max(initial=0.0)) + 1.0  # in every path, chosen values come first, the smallest ahead
-    order = np.argsort(2.0 * span * path + np.where(chosen, values, values + span))
+    keys = 2.0 * span * path + np.where(chosen, values, values + span)
+    order = np.argsort(keys, kind="stable")  # nearly sorted keys: faster than the default
     counts = np.bincount(path[chosen], minlength=len(lengths))
     low = offsets[:-1] + np.maximum(counts - 1, 0) // 2
     high = offsets[:-1] + np.minimum(counts // 2, lengths - 1)
     middle = 0.5 * (values[order[low]] + values[order[high]])
-    return np.where((counts >= fewest) & (counts > 0), middle, 0.0)[path]
+    return np.repeat(np.where((counts >= fewest) & (counts > 0), middle, 0.0), lengths)
 
 
 def end_runs(flags: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -48,7 +48,9 @@ def as_nerve_mask(mask: np.ndarray) -> np.ndarray:
             f"Mask has {array.shape[1]} x {array.shape[0]} pixels; a side may have {LONGEST_SIDE_PX}",
             fix="cut the mosaic into parts and measure each",
         )
-    if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
+    if array.dtype == bool:
+        return array
+    if not np.issubdtype(array.dtype, np.number):
         raise MaskError(f"Mask holds {array.dtype} values", fix="pass a mask of numbers or of booleans")
     if not np.isfinite(array).all():
         raise MaskError("Mask holds NaN or infinite values", fix="draw or load the mask again")
@@ -70,7 +72,7 @@ def fill_small_holes(mask: np.ndarray, um_per_px: float) -> np.ndarray:
         outline = outlines[number]
         if cv2.contourArea(outline) - len(outline) / 2.0 + 1.0 <= largest:
             cv2.drawContours(filled, [outline], 0, 1, cv2.FILLED)
-    return filled.astype(bool)
+    return filled.view(bool)
 
 
 def thin(mask: np.ndarray) -> np.ndarray:
@@ -92,9 +94,8 @@ def thin(mask: np.ndarray) -> np.ndarray:
         for half in (0, 1):
             line ^= line & _peeled(line, stride, half)
     packed = np.frombuffer(line.to_bytes(-(-bits.size // 8), "little"), dtype=np.uint8)
-    return (
-        np.unpackbits(packed, count=bits.size, bitorder="little").reshape(bits.shape)[:, :width].astype(bool)
-    )
+    thinned = np.unpackbits(packed, count=bits.size, bitorder="little").view(bool)
+    return thinned.reshape(bits.shape)[:, :width]
 
 
 def _peeled(line: int, stride: int, half: int) -> int:
@@ -105,14 +106,13 @@ def _peeled(line: int, stride: int, half: int) -> int:
     """
     n, e, s, w = line << stride, line >> 1, line >> stride, line << 1
     ne, se, sw, nw = n >> 1, s >> 1, s << 1, n << 1
-    begins = [_without(ne | e, n), _without(se | s, e), _without(sw | w, s), _without(nw | n, w)]  # of arcs
-    odd = begins[0] ^ begins[1] ^ begins[2] ^ begins[3]
-    one_arc = _without(odd, begins[0] & begins[1] | begins[2] & begins[3])
     pairs, others = (nw | n, ne | e, se | s, sw | w), (n | ne, e | se, s | sw, w | nw)
+    a, b, c, d = _without(pairs[1], n), _without(pairs[2], e), _without(pairs[3], s), _without(pairs[0], w)
+    odd, several = a ^ b ^ c ^ d, a & b | c & d  # arcs begin at a, b, c, d; one does if odd, not three
     inside = pairs[0] & pairs[1] & pairs[2] & pairs[3] & others[0] & others[1] & others[2] & others[3]
     no_end = _two_of(*pairs) & _two_of(*others)
-    kept_side = _without(e, _without(se, n | ne)) if half == 0 else _without(w, _without(nw, s | sw))
-    return _without(one_arc & no_end, inside | kept_side)
+    kept_side = _without(e, _without(se, others[0])) if half == 0 else _without(w, _without(nw, others[2]))
+    return _without(odd & no_end, several | inside | kept_side)
 
 
 def _without(bits: int, others: int) -> int:
@@ -120,8 +120,8 @@ def _without(bits: int, others: int) -> int:
 
 
 def _two_of(a: int, b: int, c: int, d: int) -> int:
-    """Where at least two of the four have a bit."""
-    return a & b | c & d | (a | b) & (c | d)
+    """Where at least two of the four have a bit, if those that have one lie side by side, as in one arc they do."""
+    return (a | c) & (b | d)
 
 
 def without_blobs(mask: np.ndarray, um_per_px: float) -> tuple[np.ndarray, np.ndarray]:
@@ -131,18 +131,18 @@ def without_blobs(mask: np.ndarray, um_per_px: float) -> tuple[np.ndarray, np.nd
     """
     radius = 0.5 * WIDEST_UM / um_per_px
     distance = _to_zero(mask)
-    core = distance > radius
-    if core.any():
-        mask = mask & (_to_zero(~core) > 1.5 * radius)  # corners included
+    if distance.max() > radius:
+        mask = mask & (_to_zero(distance <= radius) > 1.5 * radius)  # corners included
         distance = _to_zero(mask)
-    return mask, np.maximum(distance - 0.5, 0.5)
+    distance -= 0.5
+    return mask, np.maximum(distance, 0.5, out=distance)
 
 
 def _to_zero(flags: np.ndarray) -> np.ndarray:
     """Distance [H,W] of each pixel to the nearest one that is False."""
     import cv2
 
-    return cv2.distanceTransform(flags.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    return cv2.distanceTransform(flags.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
 
 
 def trace_paths(skeleton: np.ndarray) -> PixelPaths:
@@ -152,10 +152,11 @@ def trace_paths(skeleton: np.ndarray) -> PixelPaths:
     that stairs hold no triangles. Pixels of three or more edges are junctions, touching ones are one cluster. One
     depth-first walk from a helper node that is tied to one end of every path then yields all paths in order.
     """
-    padded = np.pad(skeleton, 1)
+    padded = np.zeros((skeleton.shape[0] + 2, skeleton.shape[1] + 2), dtype=bool)
+    padded[1:-1, 1:-1] = skeleton
     where = np.flatnonzero(padded)
-    rows, columns = np.divmod(where, padded.shape[1])
-    points = np.stack([columns - 0.5, rows - 0.5], axis=1)
+    rows = where // padded.shape[1]
+    points = np.stack([where - rows * padded.shape[1], rows], axis=1) - 0.5
     tails, heads = _edges(padded, where)
     degree = np.bincount(np.concatenate([tails, heads]), minlength=len(where))
     is_junction = degree >= 3
@@ -169,7 +170,7 @@ def trace_paths(skeleton: np.ndarray) -> PixelPaths:
 def _edges(padded: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Edges (tail, head) between skeleton pixels, as indices into `where`."""
     flat, width = padded.ravel(), padded.shape[1]
-    node = np.full(flat.shape, -1, dtype=np.int64)
+    node = np.empty(flat.shape, dtype=int)  # only read at skeleton pixels
     node[where] = np.arange(len(where))
     tails, heads = [], []
     for step, corners in ((1, ()), (width, ()), (width + 1, (1, width)), (width - 1, (-1, width))):
@@ -185,19 +186,33 @@ def _clusters(
     points: np.ndarray, tails: np.ndarray, heads: np.ndarray, is_junction: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cluster number of every junction pixel (-1 elsewhere) and the cluster centres [J,2]."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     number = np.cumsum(is_junction) - 1
     touching = is_junction[tails] & is_junction[heads]
-    size = int(is_junction.sum())
-    pairs = (number[tails[touching]], number[heads[touching]])
-    count, labels = connected_components(coo_array((np.ones(len(pairs[0])), pairs), shape=(size, size)))
-    cluster = np.full(len(points), -1, dtype=np.int64)
+    labels = groups(int(is_junction.sum()), number[tails[touching]], number[heads[touching]])
+    cluster = np.full(len(points), -1)
     cluster[is_junction] = labels
-    members = np.maximum(np.bincount(labels, minlength=count), 1)
-    centre = [np.bincount(labels, points[is_junction, axis], minlength=count) / members for axis in (0, 1)]
+    members = np.bincount(labels)
+    centre = [np.bincount(labels, points[is_junction, axis]) / members for axis in (0, 1)]
     return cluster, np.stack(centre, axis=1)
+
+
+def groups(count: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Group number [count] of each of `count` things, things a[p] and b[p] being in one group.
+
+    Groups are numbered in the order of their first things. Union of trees with path halving (Tarjan 1975).
+    """
+    parent = list(range(count))
+
+    def root(thing: int) -> int:
+        while parent[thing] != thing:
+            parent[thing] = thing = parent[parent[thing]]
+        return thing
+
+    for one, other in zip(a.tolist(), b.tolist(), strict=True):
+        low, high = sorted((root(one), root(other)))
+        parent[high] = low
+    roots = np.array([root(thing) for thing in range(count)], dtype=int)
+    return (np.cumsum(roots == np.arange(count)) - 1)[roots]
 
 
 def _walk(
@@ -233,14 +248,9 @@ def _depth_first(tails: np.ndarray, heads: np.ndarray, starts: np.ndarray, size:
 
 
 def _one_of_each(tails: np.ndarray, heads: np.ndarray, on_ring: np.ndarray) -> np.ndarray:
-    """One node of each ring."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    size = len(on_ring)
-    label = connected_components(coo_array((np.ones(len(tails)), (tails, heads)), shape=(size, size)))[1]
-    nodes = np.flatnonzero(on_ring)
-    return nodes[np.unique(label[nodes], return_index=True)[1]]
+    """The first node of each ring."""
+    nodes, ring = np.flatnonzero(on_ring), groups(len(on_ring), tails, heads)
+    return nodes[np.unique(ring[nodes], return_index=True)[1]]
 
 
 def _hang(

@@ -58,7 +58,7 @@ def prune_spurs(paths: PixelPaths, radius: np.ndarray, junction_radius: np.ndarr
 def _select(paths: PixelPaths, alive: np.ndarray) -> PixelPaths:
     lengths = np.diff(paths.offsets)
     return PixelPaths(
-        points=paths.points[np.repeat(alive, lengths)],
+        points=paths.points.take(np.flatnonzero(np.repeat(alive, lengths)), axis=0),
         offsets=np.append(0, np.cumsum(lengths[alive])),
         ends=paths.ends[alive],
         closed=paths.closed[alive],
@@ -72,15 +72,16 @@ def split_hairpins(paths: PixelPaths) -> PixelPaths:
     The turn is that between the chords of 8 pixels to either side.
     """
     reach = HAIRPIN_PX
-    index = np.arange(len(paths.points))
+    x, y = (paths.points[reach:] - paths.points[:-reach]).T
+    length = np.sqrt(x * x + y * y)
+    turned = x[reach:] * x[:-reach] + y[reach:] * y[:-reach]
+    sharp = turned < math.cos(SHARPEST_TURN) * length[reach:] * length[:-reach]
+    index = np.flatnonzero(sharp) + reach
     path = np.repeat(np.arange(len(paths.ends)), np.diff(paths.offsets))
-    inner = (index - paths.offsets[path] >= reach) & (paths.offsets[path + 1] - index > reach)
-    index = index[inner & ~paths.closed[path]]
-    before = paths.points[index - reach] - paths.points[index]
-    after = paths.points[index + reach] - paths.points[index]
-    cosine = (before * after).sum(axis=1) / np.maximum(np.hypot(*before.T) * np.hypot(*after.T), 1e-9)
-    sharp = cosine > -math.cos(SHARPEST_TURN)
-    runs = np.split(index[sharp], np.flatnonzero(np.diff(index[sharp]) > reach) + 1)
+    of = path[index]
+    inner = (index - paths.offsets[of] >= reach) & (paths.offsets[of + 1] - index > reach)
+    index = index[inner & ~paths.closed[of]]
+    runs = np.split(index, np.flatnonzero(np.diff(index) > reach) + 1)
     cuts = np.array([run[len(run) // 2] for run in runs if len(run)], dtype=int)
     if len(cuts) == 0:
         return paths
