@@ -19,13 +19,15 @@ FLAGS = (
     "--disable-component-update --disable-sync"
 ).split()
 PATIENCE_MS = 300_000  # for slow machines; nothing waits that long without a reason
-RUN = """() => new Promise((done) => {
-    app.api.addEventListener("execution_success", () => done(""), { once: true });
-    app.api.addEventListener("execution_error", ({ detail }) => done(detail.exception_message), { once: true });
-    app.queuePrompt(0, 1).then(() => {
-        if (Object.keys(app.lastNodeErrors ?? {}).length) done("refused: " + JSON.stringify(app.lastNodeErrors));
+RUN = """async () => {
+    const ended = new Promise((done) => {
+        app.api.addEventListener("execution_success", () => done(""), { once: true });
+        app.api.addEventListener("execution_error", ({ detail }) => done(detail.exception_message), { once: true });
     });
-})"""
+    await app.queuePrompt(0, 1);
+    const errors = app.lastNodeErrors ?? {}; // ComfyUI runs what is valid of a graph, and succeeds
+    return Object.keys(errors).length ? "refused: " + JSON.stringify(errors) : await ended;
+}"""
 PICTURES = """() => app.graph._nodes.filter((node) => app.nodeOutputs[node.id]?.images?.length).map((node) => ({
     title: node.title, loaded: node.imgs?.length > 0 && node.imgs.every((image) => image.naturalWidth > 0)
 }))"""
