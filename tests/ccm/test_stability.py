@@ -19,6 +19,11 @@ from ccm_pack.ccm.images import UM_PER_PX
 from ccm_pack.ccm.morphometry import measure_nerves
 from ccm_pack.ccm.segmentation import segment_nerves
 
+
+def noisy(seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda grey: grey + 5 / 255 * np.random.default_rng(seed).standard_normal(grey.shape)
+
+
 TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "rot90": lambda grey: turned(grey, 1),
     "mirror": lambda grey: turned(grey, 4),
@@ -28,7 +33,7 @@ GREYS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "gain down": lambda grey: 0.9 * grey,
     "offset": lambda grey: grey + 10 / 255,
     "gamma": lambda grey: grey**1.1,
-    "noise": lambda grey: grey + 5 / 255 * np.random.default_rng(17).standard_normal(grey.shape),
+    "noise": noisy(17),
 }
 
 
@@ -104,4 +109,4 @@ def test_all_turned_real_frames_measure_the_same():
 
 @pytest.mark.soak
 def test_brighter_darker_and_noisier_real_frames_measure_nearly_the_same():
-    check(real(1), GREYS, 0.01, 0.03, None)
+    check(real(1), GREYS | {f"noise {seed}": noisy(seed) for seed in (101, 102)}, 0.01, 0.03, None)
