@@ -59,7 +59,9 @@ def measured(families: Any, config: c.TrainConfig, side: int) -> int:
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("family", ["sd15", "sdxl", "sd35", "flux", "qwen-image"])
+@pytest.mark.parametrize(
+    "family", [pytest.param("sd15", marks=pytest.mark.soak), "sdxl", "sd35", "flux", "qwen-image"]
+)
 def test_what_a_pass_keeps_is_computed_to_within_a_half(families: Any, family: str, checkpointing: bool):
     side = 32
     files = families.config(family, control=False)
