@@ -20,9 +20,9 @@ def test_the_curve_is_a_picture_whatever_the_losses(losses):
     assert (20, 60, 140) in {colour for _, colour in image.getcolors(1 << 20)}
 
 
-def test_a_report_of_a_run_without_steps_says_that_there_is_no_adapter(tmp_path):
+def test_a_report_of_a_run_without_steps_says_that_there_is_no_file(tmp_path):
     write_report(RunFolder(tmp_path, 1), [], None)
-    assert "No adapter yet." in (tmp_path / "report.md").read_text()
+    assert "None yet." in (tmp_path / "report.md").read_text()
 
 
 def test_a_report_tells_first_and_last_losses(tmp_path):
