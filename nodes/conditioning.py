@@ -7,8 +7,8 @@ from comfy_api.latest import io
 
 from ..ccm.cohorts import NEGATIVE_PROMPT, Cohort, clinical_prompt, parse_cohort
 from ..ccm.control import MaskStyle, check_control_masks, check_masks_fit_latents, draw_masks
-from ..ccm.errors import CohortError
 from ..ccm.images import to_image, to_masks
+from . import cohort_input
 from .mask_routes import check_control_net, in_style, kept_by_inpainting
 
 
@@ -47,12 +47,7 @@ class DPNPrompt(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, cohort: str | None) -> bool | str:
-        if cohort is None:  # linked from another node, so not known yet
-            return True
-        try:
-            return bool(parse_cohort(cohort))
-        except CohortError as error:
-            return str(error)
+        return cohort_input.validate(cohort)
 
     @classmethod
     def execute(cls, cohort: str, clip, modifiers: str = "") -> io.NodeOutput:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io, ui
 
-from ..ccm.cohorts import Cohort, parse_cohort
-from ..ccm.errors import CohortError
+from ..ccm.cohorts import Cohort
 from ..ccm.images import FIELD_PX, to_image
 from ..ccm.masks import WIDTH_PX, prepare_masks, read_drawings
 from ..ccm.phantom.mask import LARGEST_PX
 from ..ccm.phantom.request import CUSTOM, MOST_MASKS, MaskRequest, generate_masks
 from ..ccm.phantom.tree import TreeTargets
+from . import cohort_input
 from .newer_hosts import search_aliases
 
 
@@ -126,12 +126,7 @@ class GenerateNerveMask(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, cohort: str | None) -> bool | str:
-        if cohort in (None, CUSTOM):  # None: linked from another node, so not known yet
-            return True
-        try:
-            return bool(parse_cohort(cohort))
-        except CohortError as error:
-            return str(error)
+        return cohort == CUSTOM or cohort_input.validate(cohort)
 
     @classmethod
     def execute(

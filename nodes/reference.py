@@ -6,8 +6,8 @@ from comfy_api.latest import io
 
 from ..ccm.cohorts import NEGATIVE_PROMPT, Cohort, clinical_prompt, parse_cohort
 from ..ccm.control import check_control_masks, check_masks_are_frames, check_masks_fit_latents
-from ..ccm.errors import CohortError
 from ..ccm.images import to_image, to_masks
+from . import cohort_input
 from .mask_routes import check_reference, encode_each, encode_seeing, with_values
 
 
@@ -54,12 +54,7 @@ class NerveMaskReference(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, cohort: str | None) -> bool | str:
-        if cohort is None:  # linked from another node, so not known yet
-            return True
-        try:
-            return bool(parse_cohort(cohort))
-        except CohortError as error:
-            return str(error)
+        return cohort_input.validate(cohort)
 
     @classmethod
     def execute(cls, cohort: str, clip, vae, mask, latent, modifiers: str = "") -> io.NodeOutput:
