@@ -51,8 +51,11 @@ class Frame:
 
 def main(arguments: list[str]) -> int:
     """Measure, print a table, and print all figures as JSON on the last line."""
+    import cv2
+
     options = parse(arguments)
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     load_segmenter()  # without its weights nothing could be measured
     named = os.environ.get("CCM_FRAMES")
     frames = read_frames(Path(named), options.frames) if named else phantoms(options.frames)

@@ -97,6 +97,7 @@ def attempt(task: Callable[..., dict], *arguments: Any) -> dict:
         return {"error": f"{type(error).__name__}: {error}"}
 
 
+cv2.setNumThreads(1)
 onnxruntime.InferenceSession = one_thread(onnxruntime.InferenceSession)
 name, task = sys.argv[1], {"trace": trace, "measure": measure}[sys.argv[2]]
 frames = [(path, um_per_px or UM_PER_PX) for path, um_per_px in json.load(sys.stdin)]
