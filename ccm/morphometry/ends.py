@@ -129,24 +129,23 @@ def _feet(
     """
     lengths = bounds[1] - bounds[0]
     number = np.repeat(np.arange(len(start)), lengths)
-    begins = np.cumsum(lengths) - lengths
-    parent = line.take(np.arange(len(number)) + (bounds[0] - begins).take(number), axis=0)
-    x, y = (parent - start.take(number, axis=0)).T
-    ahead = towards.T.take(number, axis=1)
-    along, side = x * ahead[0] + y * ahead[1], x * ahead[1] - y * ahead[0]
-    near = np.hypot(*(parent - junction.take(number, axis=0)).T) < reach.take(number)
-    crosses = (side[:-1] * side[1:] <= 0) & (side[:-1] != side[1:]) & (number[:-1] == number[1:])
-    places = np.flatnonzero(crosses & near[:-1] & near[1:] & (along[:-1] > -2.0))
+    point = np.arange(len(number)) + (bounds[0] - np.cumsum(lengths) + lengths).take(number)
+    x, y = (line.take(point, axis=0) - junction.take(number, axis=0)).T
+    near = x * x + y * y < (reach * reach).take(number)
+    step = np.flatnonzero(near[:-1] & near[1:] & (number[:-1] == number[1:]))
+    number, point = number[step], point[step]
+    (x, y), (ahead_x, ahead_y) = (line[point] - start[number]).T, towards[number].T
+    (next_x, next_y), along = (line[point + 1] - start[number]).T, x * ahead_x + y * ahead_y
+    side, next_side = x * ahead_y - y * ahead_x, next_x * ahead_y - next_y * ahead_x
+    places = np.flatnonzero((side * next_side <= 0) & (side != next_side) & (along > -2.0))
     places = places[np.lexsort((along[places], number[places]))]
     best = places[np.diff(number[places], prepend=-1) > 0]  # the first one of each
-    meeting, missing = number[best], np.ones(len(start), dtype=bool)
-    missing[meeting] = False
-    share = side[best] / (side[best] - side[best + 1])
-    feet = np.empty_like(start)
-    feet[meeting] = parent[best] + share[:, None] * (parent[best + 1] - parent[best])
-    for one in np.flatnonzero(missing).tolist():
-        part = slice(begins[one], begins[one] + lengths[one])
-        feet[one] = parent[part][np.argmin(x[part] ** 2 + y[part] ** 2)]
+    share = (side[best] / (side[best] - next_side[best]))[:, None]
+    feet = np.full_like(start, np.nan)
+    feet[number[best]] = line[point[best]] + share * (line[point[best] + 1] - line[point[best]])
+    for one in np.flatnonzero(np.isnan(feet[:, 0])).tolist():
+        parent = line[bounds[0, one] : bounds[1, one]]
+        feet[one] = parent[np.argmin(((parent - start[one]) ** 2).sum(axis=1))]
     return feet
 
 

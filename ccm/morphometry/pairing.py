@@ -67,7 +67,9 @@ def _pair(groups: list[list[int]], arms: Arms, routes: _Routes, mates: Mates) ->
         for b in members[i + 1 :]
         if a // 2 != b // 2 or len(members) == 2
     ]
-    number, a, b = np.array(pairs, dtype=int).reshape(-1, 3).T
+    if not pairs:
+        return
+    number, a, b = np.array(pairs).T
     cost = turn_costs(arms, a, b)
     reluctance = STUB_TURN * np.exp(-arms.stub_um / STUB_UM)
     best_first = np.argsort(cost + reluctance[a] + reluctance[b], kind="stable")

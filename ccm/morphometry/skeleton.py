@@ -88,11 +88,10 @@ def thin(mask: np.ndarray) -> np.ndarray:
     bits = np.zeros((height, stride), dtype=bool)
     bits[:, :width] = mask
     line = int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
-    before = -1
-    while line != before:
-        before = line
-        for half in (0, 1):
-            line ^= line & _peeled(line, stride, half)
+    half, idle = 0, 0
+    while idle < 2:  # until neither half step changes anything
+        peeled = line & _peeled(line, stride, half)
+        line, half, idle = line ^ peeled, 1 - half, 0 if peeled else idle + 1
     packed = np.frombuffer(line.to_bytes(-(-bits.size // 8), "little"), dtype=np.uint8)
     thinned = np.unpackbits(packed, count=bits.size, bitorder="little").view(bool)
     return thinned.reshape(bits.shape)[:, :width]
