@@ -89,8 +89,11 @@ def in_turns(methods: dict[str, Distance], a: np.ndarray, b: np.ndarray, truth: 
                 times[name].append(
                     (1e3 * (time.perf_counter() - began), 1e3 * (time.process_time() - began_cpu))
                 )
-    medians = {name: np.median(found, axis=0).tolist() for name, found in times.items()}
-    return {name: Timing(*medians[name], abs(values[name] - truth) / truth) for name in methods}
+    timings = {}
+    for name, found in times.items():
+        wall, cpu = np.median(found, axis=0).tolist()
+        timings[name] = Timing(wall, cpu, abs(values[name] - truth) / truth)
+    return timings
 
 
 def methods() -> dict[str, Distance]:

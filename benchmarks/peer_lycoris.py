@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..ccm.errors import HostError
 from ..host.paths import ROOT
@@ -38,6 +38,6 @@ def attach(layer: Any, rank: int, alpha: float) -> Any:
     from lycoris.modules.locon import LoConModule  # pyright: ignore[reportMissingImports]
 
     logging.getLogger("LyCORIS").setLevel(logging.ERROR)
-    module = LoConModule("layer", layer, 1.0, rank, alpha, weight_decompose=True)
+    module = cast(Any, LoConModule)("layer", layer, 1.0, rank, alpha, weight_decompose=True)
     module.apply_to()
     return module

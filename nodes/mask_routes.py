@@ -54,7 +54,8 @@ def control_facts(control_net: Any) -> ControlFacts | None:
         return ControlFacts("UNet", None, UNET_LATENTS)
     net: Any = getattr(control_net, "control_model", None)
     if isinstance(net, UNetControl):
-        widths = (m.in_features for name, m in net.named_modules() if name.endswith("attn2.to_k"))
+        modules: Any = net.named_modules()
+        widths = (m.in_features for name, m in modules if name.endswith("attn2.to_k"))
         return ControlFacts("UNet", next(widths, None), UNET_LATENTS)
     if isinstance(net, ControlNetFlux):
         return ControlFacts("Flux", net.txt_in.in_features, (16, 2))

@@ -134,14 +134,15 @@ def _by_eigenvalues(root_a: np.ndarray, root_b: np.ndarray, mean_term: float) ->
 
     Each eigenvalue x carries an error of about e = 1e-16 |S_a| |S_b|, and its root one of e / (2 sqrt x).
     """
-    from scipy.linalg.lapack import dsygst
+    from scipy.linalg import get_lapack_funcs
 
     s_a, s_b = root_a.T @ root_a, root_b.T @ root_b
     try:
         factor = np.linalg.cholesky(s_a)
     except np.linalg.LinAlgError:  # singular: a duplicate or a dead feature
         return None
-    product, _ = dsygst(s_b, factor, itype=3, lower=1)
+    (reduce,) = get_lapack_funcs(("sygst",), (s_b,))
+    product, _ = reduce(s_b, factor, itype=3, lower=1)
     squares = np.linalg.eigvalsh(product)  # of its lower triangle, all that there is of it
     rounding = np.finfo(np.float64).eps * np.linalg.norm(s_a) * np.linalg.norm(s_b)
     roots = np.sqrt(np.maximum(squares, rounding))

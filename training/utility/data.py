@@ -59,14 +59,14 @@ def load_study(config: UtilityConfig) -> StudyData:
     synthetic = list(list_frames(Path(data.synthetic)).records)
     for name, records in (("real", [*train, *test]), ("synthetic", synthetic)):
         _check_labels(name, records, config)
-    sets = [load_frames(records, data) for records in (train, test, synthetic)]
+    real, held_out, made = (load_frames(records, data) for records in (train, test, synthetic))
     if data.shuffle_labels:
-        sets[2] = _shuffled(sets[2], np.random.default_rng([_SHUFFLE, seed]))
+        made = _shuffled(made, np.random.default_rng([_SHUFFLE, seed]))
     found = hashlib.sha256()
-    for part in sets:
+    for part in (real, held_out, made):
         for array in (part.grey, part.nerves, part.cohorts):
             found.update(np.ascontiguousarray(array).tobytes())
-    return StudyData(*sets, found.hexdigest())
+    return StudyData(real, held_out, made, found.hexdigest())
 
 
 def split_real(records: Sequence[Record], data: UtilityData, seed: int) -> tuple[list[Record], list[Record]]:
