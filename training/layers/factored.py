@@ -132,7 +132,10 @@ class FactoredDora(LoraVariant):
 
     @staticmethod
     def merge_unsafe(module: Any, active_adapter: str, orig_weight: Tensor) -> None:
-        raise NotImplementedError  # PEFT's default would merge nothing and say nothing
+        # PEFT's default would merge nothing and say nothing.
+        raise NotImplementedError(
+            "A WDLoRA layer does not merge into its base. Fix: export the adapter and load it"
+        )
 
 
 @torch.no_grad()
