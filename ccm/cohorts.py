@@ -47,19 +47,19 @@ REFERENCES: dict[Cohort, CohortReference] = {
         cnfl_mm_per_mm2=Reference(19.7, 5.6, LSMU),
         cnfd_per_mm2=Reference(30.0, 6.0, ASSUMED),
         cnbd_per_mm2=Reference(61.9, 36.3, f"{LSMU}: 9.90 +- 5.8 branches per 0.16 mm2 frame"),
-        tortuosity_um=Reference(3.0, 1.0, ASSUMED),
+        tortuosity_um=Reference(4.5, 1.5, ASSUMED),
     ),
     Cohort.T1NODPN: CohortReference(
         cnfl_mm_per_mm2=Reference(15.0, 5.4, f"{STATUS}: low risk 19.0, at risk 11.0, equal shares assumed"),
         cnfd_per_mm2=Reference(24.0, 6.0, ASSUMED),
         cnbd_per_mm2=Reference(28.6, 24.4, f"{LSMU}: 4.57 +- 3.91 branches per 0.16 mm2 frame"),
-        tortuosity_um=Reference(4.0, 1.3, ASSUMED),
+        tortuosity_um=Reference(6.0, 1.8, ASSUMED),
     ),
     Cohort.T1DPN: CohortReference(
         cnfl_mm_per_mm2=Reference(10.5, 4.5, STATUS),
         cnfd_per_mm2=Reference(16.0, 6.0, ASSUMED),
         cnbd_per_mm2=Reference(15.0, 10.0, ASSUMED),
-        tortuosity_um=Reference(6.0, 1.8, ASSUMED),
+        tortuosity_um=Reference(8.5, 2.5, ASSUMED),
     ),
 }
 

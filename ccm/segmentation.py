@@ -1,9 +1,9 @@
 """Frame to nerve mask by the embedded network.
 
 The network is a small U-Net of group convolutions (`equivariant`), so that a turned or mirrored frame gives the
-turned or mirrored mask; it was trained on procedural phantoms only. Frames are brought to HRT3 pixel size, normalised
-by their local mean and contrast, and segmented whole; mosaics of more than 1024 pixels in tiles that overlap so far
-that no seam can be seen.
+turned or mirrored mask; it was trained on procedural phantoms only. Frames are brought to HRT3 pixel size, freed of
+their tone curve, normalised by their local mean and contrast, and segmented whole; mosaics of more than 1024 pixels
+in tiles that overlap so far that no seam can be seen.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ THRESHOLD = 0.5
 SPECK_PX = 12  # 12.5 um across the bounding box
 LARGEST_PX = 4096  # a mosaic of about 100 fields; resampling to more would only exhaust the memory
 STRIDE = 32  # frames are padded to a multiple of this
+LEVELS = 65536  # grey levels that are told apart
 SOFTENING_PX = 0.6  # finer than any nerve: a frame's noise must not decide about its faintest nerves
 TILE, HALO = 1024, 192  # pixels of a mosaic beyond HALO do not reach a tile; both are multiples of STRIDE
 
@@ -95,6 +96,28 @@ def _double(n_in: int, n_out: int) -> nn.Sequential:
     return nn.Sequential(GroupBlock(n_in, n_out), GroupBlock(n_out, n_out))
 
 
+def prepared(grey: np.ndarray) -> np.ndarray:
+    """What is segmented of a frame [H,W] in 0..1: its ranks, softened."""
+    import cv2
+
+    return cv2.GaussianBlur(even_tone(grey), (0, 0), SOFTENING_PX)
+
+
+def even_tone(grey: np.ndarray) -> np.ndarray:
+    """Give each grey level of a frame [H,W] in 0..1 the normal quantile of its rank, float32 [H,W].
+
+    So gain, offset and gamma, and whatever else keeps the order of the grey levels, change nothing.
+    """
+    from scipy.special import ndtri
+
+    levels = np.rint(grey.clip(0.0, 1.0) * (LEVELS - 1)).astype(np.uint16)
+    counts = np.bincount(levels.ravel(), minlength=LEVELS)
+    found = np.flatnonzero(counts)
+    tones = np.zeros(LEVELS, np.float32)
+    tones[found] = ndtri((counts.cumsum()[found] - 0.5 * counts[found]) / levels.size)
+    return tones[levels]
+
+
 def normalise(grey: Tensor) -> Tensor:
     """Remove slow illumination and set the contrast of frames [B,H,W]: (x - local mean) / local deviation."""
     x = grey[:, None]
@@ -129,10 +152,7 @@ class Segmenter:
         return np.stack([self._probability(frame) for frame in grey])
 
     def _probability(self, grey: np.ndarray) -> np.ndarray:
-        import cv2
-
-        soft = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), SOFTENING_PX)
-        padded, inside = _padded(normalise(torch.from_numpy(soft)[None]))
+        padded, inside = _padded(normalise(torch.from_numpy(prepared(grey))[None]))
         found = self.logits(padded)[inside].sigmoid_().numpy()
         _lower_specks(found)
         return found
@@ -156,10 +176,11 @@ class Segmenter:
 
         They are the same for a frame and the frame turned.
         """
-        return np.stack([self._features(torch.from_numpy(frame).float()[None]) for frame in grey])
+        return np.stack([self._features(frame) for frame in grey])
 
-    def _features(self, grey: Tensor) -> np.ndarray:
-        maps = [m.reshape(-1, ORDER, *m.shape[2:]) for m in self.net.encode(_padded(normalise(grey))[0])]
+    def _features(self, grey: np.ndarray) -> np.ndarray:
+        seen = normalise(torch.from_numpy(even_tone(grey))[None])
+        maps = [m.reshape(-1, ORDER, *m.shape[2:]) for m in self.net.encode(_padded(seen)[0])]
         return torch.cat([s for m in maps for s in (m.mean((1, 2, 3)), m.std((1, 2, 3)))]).numpy()
 
 

@@ -68,7 +68,7 @@ def wander(count: int, samples: int, rms: float, knot_um: float, rng: np.random.
     """
     rows = np.arange(count)[:, None]
     signal = np.zeros((count, samples + 4))
-    for spacing, share in ((knot_um, 0.94), (0.4 * knot_um, 0.34)):
+    for spacing, share in ((knot_um, 0.92), (0.4 * knot_um, 0.4)):
         at = np.arange(samples + 4) * (STEP_UM / spacing) + rng.random((count, 1))
         cell = at.astype(np.intp)
         knots = rng.standard_normal((count, int(at[:, -1].max()) + 2))

@@ -27,7 +27,7 @@ BEND_DEG = 12.0  # a nerve bends less between BEND_STEPS points before and after
 CROSSING_DEG = 35.0
 CROSSING_COSINE = 0.95  # nerves bend by less than 18 degrees where they cross
 CROSSING_CLEAR_UM = 42.0  # from feet and other crossings
-JOIN_SHARE = 0.5
+JOIN_SHARE = 0.6
 JOIN_UM = 150.0  # where longer branches are wanted, fewer end on a neighbour
 CROSSING_SHARE = 0.12
 DEVIANT_SHARE = 0.15
@@ -84,7 +84,7 @@ class Grower:
     def _grow_mains(self, count: int, budget: float) -> None:
         rng = self.rng
         deviant = rng.choice([-1, 1]) * rng.uniform(35, 60) if rng.random() < DEVIANT_SHARE else 0.0
-        bow, fan = rng.normal(0, 18), rng.uniform(-0.22, 0.22)
+        bow, fan = rng.normal(0, 24), rng.uniform(-0.3, 0.3)
         for order, slot in enumerate(rng.permutation(count)):
             turn = np.deg2rad(deviant) if 0 < order == count - 1 else 0.0
             path = self._main_path(slot, count, turn, bow, fan)
@@ -98,7 +98,7 @@ class Grower:
                 path = cut_to_length(path if rng.random() < 0.5 else path[::-1], length)
                 if self.canvas.near_foot(path[-1]):
                     raise Misfit
-            self._add(path, rng.uniform(3.0, 5.5), "main")
+            self._add(path, float(np.clip(rng.lognormal(1.15, 0.25), 2.2, 5.0)), "main")
 
     def _main_path(self, slot: int, count: int, turn: float, bow: float, fan: float) -> np.ndarray:
         """Lay a fibre across the frame, in one of `count` slots side by side."""
@@ -335,7 +335,7 @@ class Grower:
     def _thin(self, parent: int) -> float:
         """Draw the width of a branch: 1.8 to 3 um, and thinner than its parent."""
         most = 0.8 * float(self.nerves[parent].width_um.mean())
-        return max(1.8, min(float(self.rng.uniform(1.8, 3.0)), most))
+        return max(1.5, min(float(self.rng.uniform(1.5, 2.7)), most))
 
     def _add(
         self, path: np.ndarray, width: float, role: str, parent: int | None = None, joins: int | None = None

@@ -18,10 +18,11 @@ import numpy as np
 
 from ..cohorts import Cohort
 from ..images import FIELD_PX, UM_PER_PX
+from .curves import headings_of
 from .topology import NerveTree
 
-SIGMAS_PX = (0.8, 1.15, 1.6, 2.4)  # nerve profiles, narrow to wide
-FOCUS_SIGMA_PX = 4.5  # profile of a nerve above or below the focal plane
+SIGMAS_PX = (0.65, 0.9, 1.25, 1.8)  # nerve profiles, narrow to wide
+FOCUS_SIGMA_PX = 3.5  # profile of a nerve above or below the focal plane
 COARSE = 4  # slow fields are made at a quarter of the frame's resolution
 # Two points per pixel of length: their blurred line peaks at 2 / (sqrt(2 pi) sigma).
 POINT_PEAK = np.sqrt(2 * np.pi) / 2
@@ -46,6 +47,7 @@ class Appearance:
         dendritic_cells: number of dendritic cells.
         vignette: loss of light in the corners, 0..1.
         speckle: relative amplitude of the multiplicative speckle.
+        raggedness_um: sideways wander of a nerve about its centre-line, standard deviation.
         read_noise: standard deviation of the additive noise.
         row_jitter_px: horizontal displacement of scan lines, standard deviation.
     """
@@ -63,6 +65,7 @@ class Appearance:
     dendritic_cells: int = 0
     vignette: float = 0.45
     speckle: float = 0.28
+    raggedness_um: float = 0.5
     read_noise: float = 0.02
     row_jitter_px: float = 0.15
 
@@ -101,19 +104,20 @@ def sample_appearance(cohort: Cohort, rng: np.random.Generator) -> Appearance:
     """Draw the appearance of one frame of a cohort; neighbouring cohorts overlap, as real ones do."""
     mean = COHORT_APPEARANCE[cohort]
     return Appearance(
-        background=rng.uniform(0.18, 0.38),
+        background=rng.uniform(0.28, 0.52),
         nerve_contrast=mean.nerve_contrast * rng.uniform(0.82, 1.2),
-        branch_contrast=rng.uniform(0.4, 0.75),
+        branch_contrast=rng.uniform(0.35, 0.65),
         width_factor=mean.width_factor * rng.uniform(0.9, 1.1),
         beading=mean.beading * rng.uniform(0.75, 1.3),
         bead_spacing_um=rng.uniform(9.0, 16.0),
-        defocus=rng.uniform(0.0, 0.45),
-        haze=rng.uniform(0.06, 0.24),
-        mosaic=rng.uniform(0.02, 0.08),
+        defocus=rng.uniform(0.0, 0.25),
+        haze=rng.uniform(0.04, 0.15),
+        mosaic=rng.uniform(0.02, 0.12),
         k_structures=int(rng.choice([0, 0, 0, 1, 2])),
         dendritic_cells=int(rng.poisson(mean.dendritic_cells)),
-        vignette=rng.uniform(0.3, 0.7),
-        speckle=rng.uniform(0.12, 0.21),
+        vignette=rng.uniform(0.35, 0.8),
+        speckle=rng.uniform(0.11, 0.19),
+        raggedness_um=rng.uniform(0.35, 0.7),
         read_noise=rng.uniform(0.008, 0.02),
         row_jitter_px=rng.uniform(0.05, 0.3),
     )
@@ -122,19 +126,20 @@ def sample_appearance(cohort: Cohort, rng: np.random.Generator) -> Appearance:
 def sample_generic_appearance(rng: np.random.Generator) -> Appearance:
     """Draw from far wider ranges than any cohort: what the base model is trained on."""
     return Appearance(
-        background=rng.uniform(0.08, 0.45),
+        background=rng.uniform(0.1, 0.55),
         nerve_contrast=rng.uniform(0.25, 0.75),
         branch_contrast=rng.uniform(0.3, 1.0),
         width_factor=rng.uniform(0.7, 1.6),
         beading=rng.uniform(0.0, 0.7),
         bead_spacing_um=rng.uniform(6.0, 24.0),
-        defocus=rng.uniform(0.0, 0.6),
-        haze=rng.uniform(0.0, 0.4),
+        defocus=rng.uniform(0.0, 0.4),
+        haze=rng.uniform(0.0, 0.3),
         mosaic=rng.uniform(0.0, 0.15),
         k_structures=int(rng.poisson(0.6)),
         dendritic_cells=int(rng.poisson(2.0)),
-        vignette=rng.uniform(0.0, 0.7),
+        vignette=rng.uniform(0.0, 0.8),
         speckle=rng.uniform(0.06, 0.3),
+        raggedness_um=rng.uniform(0.0, 0.9),
         read_noise=rng.uniform(0.005, 0.04),
         row_jitter_px=rng.uniform(0.0, 0.4),
     )
@@ -247,11 +252,12 @@ def _nerve_layer(tree: NerveTree, appearance: Appearance, canvas: _Canvas) -> np
     xy = np.concatenate([line for line, _ in lines])
     light = np.repeat(contrast, [len(line) for line, _ in lines])
     light = light * _beads(len(xy), step_um, appearance, rng)
+    xy = _ragged(xy, step_um, appearance.raggedness_um, rng)
     sharp = _at(_focus(appearance.defocus, canvas), xy, canvas)
     width = np.concatenate([width for _, width in lines])
     sigma = appearance.width_factor * width / canvas.um_per_px / FWHM
     blurred = light * (1 - sharp) * (sigma / SIGMAS_PX[1])  # a thin nerve has little light to spread
-    return 1.6 * (_sharp(xy, light * sharp, sigma, canvas) + _blurred(xy, blurred, canvas))
+    return 2.4 * (_sharp(xy, light * sharp, sigma, canvas) + _blurred(xy, blurred, canvas))
 
 
 def _sharp(xy: np.ndarray, light: np.ndarray, sigma: np.ndarray, canvas: _Canvas) -> np.ndarray:
@@ -277,7 +283,7 @@ def _blurred(xy: np.ndarray, light: np.ndarray, canvas: _Canvas) -> np.ndarray:
     import cv2
 
     small = canvas.shrunk(2)
-    points = small.splat(xy, light * (0.3 * FOCUS_SIGMA_PX * POINT_PEAK / 4))
+    points = small.splat(xy, light * (0.2 * FOCUS_SIGMA_PX * POINT_PEAK / 4))
     return canvas.enlarge(cv2.GaussianBlur(points, (0, 0), FOCUS_SIGMA_PX / 2))
 
 
@@ -292,19 +298,32 @@ def _resample(points_um: np.ndarray, width_um: np.ndarray, step_um: float) -> tu
 
 def _beads(n: int, step_um: float, appearance: Appearance, rng: np.random.Generator) -> np.ndarray:
     """Brightness along a nerve, [n]: fine granules, beads at irregular spacing, and slow fading."""
-    import cv2
 
     def noise(corr_um: float) -> np.ndarray:
-        sigma = max(corr_um / step_um, 0.5)
-        every = max(1, int(sigma / 4))  # slow noise needs few points
-        line = rng.standard_normal((1, n // every + 2))
-        line = cv2.GaussianBlur(line, (0, 0), sigmaX=sigma / every, sigmaY=0.1)[0]
-        line *= np.sqrt(2 * np.sqrt(np.pi) * sigma / every)  # unit variance
-        return np.interp(np.arange(n) / every, np.arange(len(line)), line)
+        return _along(n, corr_um / step_um, rng)
 
     fine, beads, slow = noise(1.2), noise(appearance.bead_spacing_um / 5), noise(40.0)
-    log_light = appearance.beading * (0.6 * fine + 0.8 * beads) + 0.2 * slow
+    log_light = appearance.beading * (0.8 * fine + 0.8 * beads) + 0.2 * slow
     return np.exp(log_light - 0.5 * (appearance.beading**2 + 0.04))
+
+
+def _ragged(xy: np.ndarray, step_um: float, amplitude_um: float, rng: np.random.Generator) -> np.ndarray:
+    """Points [N,2] along all nerves, moved sideways: no nerve is as smooth as a drawn line."""
+    aside = 0.6 * _along(len(xy), 2.0 / step_um, rng) + 0.8 * _along(len(xy), 7.0 / step_um, rng)
+    heading = headings_of(xy)
+    return xy + amplitude_um * aside[:, None] * np.stack([-np.sin(heading), np.cos(heading)], axis=1)
+
+
+def _along(n: int, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Noise [n] of zero mean and unit variance, blurred over `sigma` points."""
+    import cv2
+
+    sigma = max(sigma, 0.5)
+    every = max(1, int(sigma / 4))  # slow noise needs few points
+    line = rng.standard_normal((1, n // every + 2))
+    line = cv2.GaussianBlur(line, (0, 0), sigmaX=sigma / every, sigmaY=0.1)[0]
+    line *= np.sqrt(2 * np.sqrt(np.pi) * sigma / every)
+    return np.interp(np.arange(n) / every, np.arange(len(line)), line)
 
 
 def _focus(defocus: float, canvas: _Canvas) -> np.ndarray:
@@ -347,30 +366,30 @@ def _k_structure(canvas: _Canvas) -> np.ndarray:
     xy = (0.5 + t[:, None] * along + bend[:, None] * across) * field
     small = canvas.shrunk(4)
     band = cv2.GaussianBlur(
-        small.splat(xy, np.ones(len(xy))), (0, 0), rng.uniform(8.0, 16.0) / small.um_per_px
+        small.splat(xy, np.ones(len(xy))), (0, 0), rng.uniform(7.0, 18.0) / small.um_per_px
     )
-    band *= rng.uniform(0.25, 0.6) / max(float(band.max()), 1e-6)
+    band *= rng.uniform(0.12, 0.4) / max(float(band.max()), 1e-6)
     return cv2.resize(band, (canvas.width, canvas.height), interpolation=cv2.INTER_LINEAR)
 
 
 def _dendritic_cells(count: int, canvas: _Canvas) -> np.ndarray:
-    """Bright bodies of 10 to 18 um, with up to three dendrites of 10 to 24 um, [H,W]."""
+    """Bright slender bodies of 8 to 14 um, some with up to three thin dendrites of 6 to 18 um, [H,W]."""
     import cv2
 
     rng = canvas.rng
     points, light = [], []
     for _ in range(count):
         centre = rng.uniform(0, 1, 2) * np.array([canvas.width, canvas.height]) * canvas.um_per_px
-        heading, brightness = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.1)
-        arms = [(heading, rng.uniform(5, 9)), (heading + np.pi, rng.uniform(5, 9))]
-        arms += [(rng.uniform(0, 2 * np.pi), rng.uniform(10, 24)) for _ in range(rng.integers(0, 4))]
-        for angle, length in arms:
+        heading, brightness = rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.1)
+        arms = [(heading + turn, rng.uniform(4, 7), 1.0) for turn in (0.0, np.pi)]
+        arms += [(rng.uniform(0, 2 * np.pi), rng.uniform(6, 18), 0.4) for _ in range(rng.integers(0, 4))]
+        for angle, length, share in arms:
             s = np.arange(0.0, length, 0.5)
-            bend = angle + rng.uniform(-0.5, 0.5) * s / length
+            bend = angle + rng.uniform(-0.8, 0.8) * s / length
             points.append(centre + np.stack([s * np.cos(bend), s * np.sin(bend)], axis=1))
-            light.append(brightness * (1.0 - 0.6 * s / length))
+            light.append(share * brightness * (1.0 - 0.4 * s / length))
     spread = canvas.splat(np.concatenate(points), np.concatenate(light))
-    return 1.0 - np.exp(-2.2 * cv2.GaussianBlur(spread, (0, 0), 1.5))
+    return 1.0 - np.exp(-2.0 * cv2.GaussianBlur(spread, (0, 0), 1.05))
 
 
 def _illumination(vignette: float, canvas: _Canvas) -> np.ndarray:
@@ -383,10 +402,10 @@ def _illumination(vignette: float, canvas: _Canvas) -> np.ndarray:
 
 
 def _speckle(amplitude: float, canvas: _Canvas) -> np.ndarray:
-    """Multiplicative speckle with mean 1 and a long bright tail, grain about 1.5 pixels, [H,W]."""
+    """Multiplicative speckle with mean 1 and a long bright tail, grain about 1.3 pixels, [H,W]."""
     import cv2
 
-    grain = cv2.GaussianBlur(canvas.normal(), (0, 0), 0.65)
+    grain = cv2.GaussianBlur(canvas.normal(), (0, 0), 0.62)
     grain *= amplitude / float(grain.std())
     grain -= 0.5 * amplitude**2
     return np.exp(grain, out=grain)

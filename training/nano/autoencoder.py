@@ -8,7 +8,7 @@ texture loss beside L1 makes it restore the speckle that the mean of all possibl
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,9 +22,9 @@ LATENT_CHANNELS = 16
 BLOCK_PX = 8
 SD3_SCALE, SD3_SHIFT = 1.5305, 0.0609  # the host maps a latent z to (z - shift) * scale for SD3 models
 
+CROP = 8  # latent pixels
 TEXTURE_WEIGHT = 1.0  # against L1
-
-log = logging.getLogger(__name__)
+LATENT_NOISE = 0.3  # largest standard deviation, of latents of unit variance
 
 
 @dataclass(frozen=True)
@@ -88,57 +88,50 @@ def _write_projection(encoder: nn.Sequential, projection: Projection) -> None:
         last.bias.copy_(-(projection.components @ projection.mean) / SD3_SCALE + SD3_SHIFT)
 
 
-@dataclass(frozen=True)
-class DecoderSchedule:
-    """One run of the optimizer on crops of `crop` latent pixels, `batch` at a time.
+class DecoderProblem:
+    """Implements `loop.Problem`: the decoder on random crops of frames uint8 [N,H,W] and their latents.
 
     `rim_px` at the border of each crop do not count: 4 where a crop lacks its surroundings, 0 to learn the
-    frame's own edge, whose zero padding is the same.
+    frame's own edge, whose zero padding is the same. Latents are a little noisy, as those of a diffusion
+    model are: what it gets wrong shall look like grain.
     """
 
-    steps: int
-    learning_rate: float
-    rim_px: int
-    seed: int
-    crop: int = 8
-    batch: int = 8
+    def __init__(
+        self,
+        decoder: nn.Module,
+        frames: np.ndarray,
+        latents: Tensor,
+        rim_px: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.decoder = decoder.to(device, memory_format=torch.channels_last).train()
+        self.frames, self.latents, self.device = frames, latents, device
+        self.rim_px, self.seed = rim_px, seed
 
-    def rate(self, step: int) -> float:
-        """Warm-up over 50 steps, then down to nothing."""
-        return self.learning_rate * min(1.0, (step + 1) / 50) * (1 - step / self.steps) ** 0.7 + 1e-5
+    @property
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        return dict(self.decoder.named_parameters())
 
+    def losses(self, positions: range) -> Tensor:
+        z, target = (
+            torch.stack(part).to(self.device) for part in zip(*map(self._crop, positions), strict=True)
+        )
+        out = self.decoder(z.to(memory_format=torch.channels_last)).float()
+        loss = reconstruction_loss(out, target.expand(-1, 3, -1, -1), self.rim_px)
+        return loss.expand(len(positions))
 
-def train_decoder(vae: nn.Module, frames: np.ndarray, latents: Tensor, schedule: DecoderSchedule) -> None:
-    """Train the decoder in place on random crops of frames uint8 [N,H,W] and their latents."""
-    decoder: Any = vae.get_submodule("taesd_decoder").to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(decoder.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=0.0)
-    rng = np.random.default_rng(schedule.seed)
-    for step in range(schedule.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step)
-        z, target = _crops(frames, latents, schedule, rng)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            out = decoder(z.to(memory_format=torch.channels_last)).float()
-        loss = reconstruction_loss(out, target.expand(-1, 3, -1, -1), schedule.rim_px)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        optimizer.step()
-        if (step + 1) % 25 == 0:
-            log.info("decoder step %d of %d, loss %.4f", step + 1, schedule.steps, loss.item())
-    _share_grey(decoder[-1])
+    def refresh(self) -> None:
+        """Nothing is derived from the parameters."""
 
-
-def _crops(
-    frames: np.ndarray, latents: Tensor, schedule: DecoderSchedule, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    z, x, side, crop = [], [], latents.shape[-1], schedule.crop
-    for k in rng.integers(0, len(frames), schedule.batch):
-        i, j = rng.integers(0, side - crop + 1, 2)
-        z.append(latents[k, :, i : i + crop, j : j + crop].float())
-        px = frames[k, 8 * i : 8 * (i + crop), 8 * j : 8 * (j + crop)]
-        x.append(torch.from_numpy(px.astype(np.float32) / 255.0)[None])
-    return torch.stack(z), torch.stack(x)
+    def _crop(self, position: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng((self.seed, position))
+        k, side = rng.integers(len(self.frames)), self.latents.shape[-1]
+        i, j = rng.integers(0, side - CROP + 1, 2)
+        z = self.latents[k, :, i : i + CROP, j : j + CROP].float()
+        noise = rng.standard_normal(z.shape, dtype=np.float32) * (LATENT_NOISE * rng.random() / SD3_SCALE)
+        px = self.frames[k, 8 * i : 8 * (i + CROP), 8 * j : 8 * (j + CROP)]
+        return z + torch.from_numpy(noise.astype(np.float32)), torch.from_numpy(px.astype(np.float32) / 255)[None]
 
 
 def reconstruction_loss(out: Tensor, target: Tensor, rim_px: int) -> Tensor:
@@ -151,7 +144,7 @@ def reconstruction_loss(out: Tensor, target: Tensor, rim_px: int) -> Tensor:
 
 def _texture(x: Tensor) -> Tensor:
     """Root mean square of the grey image of [B,C,H,W] behind each filter, in windows of 11 pixels."""
-    answers = F.conv2d(x.mean(1, keepdim=True), _texture_filters())
+    answers = F.conv2d(x.mean(1, keepdim=True), _texture_filters().to(x))
     return F.avg_pool2d(answers.square(), 11, 4).add(1e-6).sqrt()
 
 
@@ -167,7 +160,7 @@ def _texture_filters() -> Tensor:
     return filters / filters.flatten(1).norm(dim=1)[:, None, None, None]
 
 
-def _share_grey(last: Any) -> None:
+def share_grey(last: Any) -> None:
     """Make the three output channels one, so that a decoded frame is exactly grey."""
     with torch.no_grad():
         last.weight.copy_(last.weight.mean(0, keepdim=True).expand_as(last.weight).contiguous())

@@ -7,10 +7,9 @@ the base draws alone too, and so is the caption for a sixth, for classifier-free
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from copy import deepcopy
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,13 @@ from .autoencoder import LATENT_CHANNELS, SD3_SCALE, SD3_SHIFT
 
 DEPTH = 4
 CONTROL_BLOCKS = 1
+PATCH = 2  # latent pixels of one place
+PLACES = 64  # a side at most, 1024 pixels; steps between them are the same in frames of every size
+FRAME_PLACES = 24  # of a frame of 384 pixels
 SHIFT = 3.0
 CONTROL_DROP = 0.35
 CAPTION_DROP = 0.16
-
-log = logging.getLogger(__name__)
+LEVEL_MEAN = 0.3  # of the logit of the noise level, before the shift; its deviation is 1
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class NanoModel(nn.Module):
             "input_size": None,
             "in_channels": LATENT_CHANNELS,
             "depth": DEPTH,
+            "num_patches": PLACES**2,
+            "pos_embed_max_size": PLACES,
             "adm_in_channels": WIDTH,
             "context_embedder_config": {
                 "target": "torch.nn.Linear",
@@ -63,18 +66,50 @@ class NanoModel(nn.Module):
         self.text = PromptEncoder(vocabulary_size)
         _initialise(self.base, self.control)
 
-    def forward(self, x: Tensor, s: Tensor, hint: Tensor, use_hint: Tensor, words: Tensor) -> Tensor:
-        """Velocity at noisy latents x [B,16,h,w], s [B]; `use_hint` [B] is 0 or 1."""
+    def forward(
+        self,
+        x: Tensor,
+        s: Tensor,
+        hint: Tensor,
+        use_hint: Tensor,
+        words: Tensor,
+        corners: Tensor | None = None,
+    ) -> Tensor:
+        """Velocity at noisy latents x [B,16,h,w], s [B]; `use_hint` [B] is 0 or 1.
+
+        A crop keeps its place in a frame of FRAME_PLACES: `corners` [B,2] are row and column of its first patch.
+        Without, the host's rule holds: the middle.
+        """
+        for part in (self.base, self.control):
+            part.__dict__.pop("cropped_pos_embed", None)
+            if corners is not None:
+                part.cropped_pos_embed = partial(_window, part.pos_embed, corners)
         prompt = self.text(words)
         c = self.control(x, s * 1000, prompt.pooled, prompt.context, hint=hint * SD3_SCALE)
         c = {"output": [o * use_hint[:, None, None] for o in c["output"]]}
         return self.base(x, s * 1000, context=prompt.context, y=prompt.pooled, control=c)
 
 
+def _window(places: Tensor, corners: Tensor, hw: tuple[int, int], device: Any = None) -> Tensor:
+    """Position embedding of each crop [B,h*w,C], `hw` latent pixels in size, from that of all places."""
+    first = corners + (PLACES - FRAME_PLACES) // 2
+    rows, columns = (
+        first[:, k, None] + torch.arange(hw[k] // PATCH, device=places.device) for k in (0, 1)
+    )
+    grid = places.view(PLACES, PLACES, -1)
+    return grid[rows[:, :, None], columns[:, None, :]].flatten(1, 2)
+
+
 def _initialise(base: Any, control: Any) -> None:
-    """Zero the modulations and the last layer; start the control output small but not at zero."""
+    """Sines for places; zero modulations and last layer; a control output that is small but not zero."""
+    from comfy.ldm.modules.diffusionmodules.mmdit import get_2d_sincos_pos_embed_torch
+
     with torch.no_grad():
         for model in (base, control):
+            places = get_2d_sincos_pos_embed_torch(
+                model.hidden_size, PLACES, PLACES, (PLACES - 1) / 2, (PLACES - 1) / 2
+            )
+            model.pos_embed.copy_(places[None])
             for name, module in model.named_modules():
                 if name.endswith("adaLN_modulation.1") or name == "final_layer.linear":
                     module.weight.zero_()
@@ -90,84 +125,48 @@ def shifted(u: Tensor, shift: float = SHIFT) -> Tensor:
     return shift * u / (1 + (shift - 1) * u)
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """One run of the optimizer: random crops of `side` latent pixels, `batch` at a time."""
+class BaseProblem:
+    """Implements `loop.Problem`: base, control net and prompt encoder on random crops of `side` latent pixels."""
 
-    side: int
-    batch: int
-    steps: int
-    learning_rate: float
-    seed: int
+    def __init__(
+        self,
+        model: NanoModel,
+        data: Latents,
+        tokenizer: WordTokenizer,
+        side: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.model, self.device = model.to(device), device
+        self.data, self.side, self.seed = data, side, seed
+        self.empty = tokenizer.batch(["", NEGATIVE_PROMPT])
 
-    def rate(self, step: int) -> float:
-        """Warm-up over 100 steps, then a cosine to a tenth."""
-        decay = 0.1 + 0.9 * np.cos(0.5 * np.pi * step / self.steps) ** 2
-        return self.learning_rate * min(1.0, (step + 1) / 100) * decay
+    @property
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        return dict(self.model.named_parameters())
 
+    def losses(self, positions: range) -> Tensor:
+        samples = zip(*(self._sample(k) for k in positions), strict=True)
+        z, hint, e, words, s, use_hint, corners = (torch.stack(part).to(self.device) for part in samples)
+        noise = s[:, None, None, None]
+        v = self.model((1 - noise) * z + noise * e, s, hint, use_hint, words, corners)
+        return (v.float() - (e - z)).square().mean((1, 2, 3))
 
-def train_base(
-    model: NanoModel,
-    data: Latents,
-    schedule: Schedule,
-    tokenizer: WordTokenizer,
-    snapshot: Callable[[NanoModel, str], None],
-) -> NanoModel:
-    """Train and return the moving average of the weights; `snapshot` gets it every 400 steps."""
-    generator = torch.Generator().manual_seed(schedule.seed)
-    rng = np.random.default_rng(schedule.seed)
-    average = deepcopy(model).requires_grad_(False)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=0.01)
-    empty, smooth = tokenizer.batch(["", NEGATIVE_PROMPT]), None
-    for step in range(schedule.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step)
-        z, hint, words = _batch(data, schedule, rng)
-        dropped = torch.from_numpy(rng.random(schedule.batch) < CAPTION_DROP)
-        words[dropped] = empty[rng.integers(0, 2, int(dropped.sum()))]
-        loss = _loss(model, z, hint, words, generator)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        _update_average(average, model, min(0.998, (step + 1) / (step + 10)))
-        smooth = loss.item() if smooth is None else 0.98 * smooth + 0.02 * loss.item()
-        if (step + 1) % 50 == 0:
-            log.info(
-                "base step %d of %d, side %d, loss %.4f", step + 1, schedule.steps, schedule.side, smooth
-            )
-        if (step + 1) % 400 == 0:
-            snapshot(average, f"{step + 1} steps at side {schedule.side}")
-    return average.requires_grad_(True)
+    def refresh(self) -> None:
+        """Nothing is derived from the parameters."""
 
-
-def _batch(data: Latents, schedule: Schedule, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    side, batch, full = schedule.side, schedule.batch, data.frames.shape[-1]
-    picks = rng.integers(0, len(data.frames), batch)
-    corners = rng.integers(0, full - side + 1, (batch, 2))
-
-    def cut(source: Tensor) -> Tensor:
-        crops = [source[k, :, i : i + side, j : j + side] for k, (i, j) in zip(picks, corners, strict=True)]
-        return torch.stack(crops).float()
-
-    z = (cut(data.frames) - SD3_SHIFT) * SD3_SCALE
-    return z, cut(data.hints), data.captions[torch.from_numpy(picks)].long()
-
-
-def _loss(model: NanoModel, z: Tensor, hint: Tensor, words: Tensor, generator: torch.Generator) -> Tensor:
-    s = shifted(torch.sigmoid(0.3 + torch.randn(len(z), generator=generator)))
-    e = torch.randn(z.shape, generator=generator)
-    x = (1 - s)[:, None, None, None] * z + s[:, None, None, None] * e
-    use_hint = (torch.rand(len(z), generator=generator) >= CONTROL_DROP).float()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        v = model(x, s, hint, use_hint, words)
-    return (v.float() - (e - z)).square().mean()
-
-
-@torch.no_grad()
-def _update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    for mean, latest in zip(average.parameters(), model.parameters(), strict=True):
-        mean.lerp_(latest, 1 - decay)
+    def _sample(self, position: int) -> tuple[Tensor, ...]:
+        """Latents, hint and noise [16,side,side], words [40], noise level, 1 where the hint is used, corner [2]."""
+        rng, data, side = np.random.default_rng((self.seed, position)), self.data, self.side
+        k = int(rng.integers(len(data.frames)))
+        corner = rng.integers(0, (data.frames.shape[-1] - side) // PATCH + 1, 2)
+        i, j = PATCH * corner
+        z, hint = (source[k, :, i : i + side, j : j + side].float() for source in (data.frames, data.hints))
+        words = self.empty[rng.integers(2)] if rng.random() < CAPTION_DROP else data.captions[k]
+        s = shifted(torch.sigmoid(torch.tensor(LEVEL_MEAN + rng.standard_normal())))
+        use_hint = torch.tensor(float(rng.random() >= CONTROL_DROP))
+        e = torch.randn(z.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**63))))
+        return (z - SD3_SHIFT) * SD3_SCALE, hint, e, words.long(), s.float(), use_hint, torch.from_numpy(corner)
 
 
 def control_to_diffusers(

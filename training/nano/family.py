@@ -15,7 +15,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from ...ccm.prompt_encoder import WordTokenizer
-from . import autoencoder, base
+from ..config import OptimizerConfig
+from . import autoencoder, base, learning
 from .dataset import PhantomSet, phantom_set
 
 log = logging.getLogger(__name__)
@@ -51,10 +52,9 @@ class Recipe:
     frames: int = 4
     decoder_steps: int = 1100
     decoder_edge_steps: int = 300
-    base_steps: int = 2400  # at 192 x 192 pixels
-    base_steps_full: int = 150  # at 384 x 384 pixels
+    base_steps: int = 1100  # at 192 x 192 pixels
+    base_steps_full: int = 1500  # at 384 x 384 pixels
     segmentation_steps: int = 4000
-    segmentation_steps_tangled: int = 1900
     seed: int = 1
 
 
@@ -71,6 +71,9 @@ class Workshop:
 
     def cohort(self) -> PhantomSet:
         return phantom_set("cohort", self.recipe.cohort_pairs, self.recipe.seed + 1, self.work)
+
+    def course(self, stage: str, optimizer: OptimizerConfig, seed: int) -> learning.Course:
+        return learning.Course(optimizer, self.work / f"run_{stage}", seed)
 
     def save(self, path: Path, state: Mapping[str, Tensor], trained: str, **extra: str) -> None:
         """Write a weight file with its metadata, whole or not at all."""
@@ -107,16 +110,23 @@ def decoder_stage(shop: Workshop) -> None:
     path = shop.work / DECODER_FILE
     if path.exists():
         return
-    projection, frames = projection_stage(shop), _mixture(shop)
+    projection, frames, recipe = projection_stage(shop), _mixture(shop), shop.recipe
     vae = autoencoder.build(projection)
-    latents = _project(projection, frames)
-    recipe = shop.recipe
-    inner = autoencoder.DecoderSchedule(recipe.decoder_steps, 2e-3, rim_px=4, seed=recipe.seed)
-    edge = autoencoder.DecoderSchedule(recipe.decoder_edge_steps, 5e-4, rim_px=0, seed=recipe.seed + 1)
-    for schedule in (inner, edge):
-        autoencoder.train_decoder(vae, frames, latents, schedule)
+    decoder, latents = vae.get_submodule("taesd_decoder"), _project(projection, frames)
+    for part, steps, rate, rim_px in (
+        ("inside", recipe.decoder_steps, 2e-3, 4),
+        ("edge", recipe.decoder_edge_steps, 5e-4, 0),
+    ):
+        seed = recipe.seed + rim_px
+        problem = autoencoder.DecoderProblem(decoder, frames, latents, rim_px, seed, learning.device())
+        optimizer = OptimizerConfig(
+            learning_rate=rate, betas=(0.9, 0.98), warmup_steps=50, steps=steps, batch=8, ema_decay=0.99
+        )
+        decoder.load_state_dict(learning.learn(problem, shop.course(f"decoder_{part}", optimizer, seed)))
+    autoencoder.share_grey(decoder.cpu()[-1])
     state = {k: v for k, v in vae.state_dict().items() if k.startswith("taesd_")}
-    shop.save(path, state, f"autoencoder, decoder {inner.steps} steps inside and {edge.steps} at the edge")
+    trained = f"decoder {recipe.decoder_steps} steps inside and {recipe.decoder_edge_steps} at the edge"
+    shop.save(path, state, f"autoencoder, {trained}")
 
 
 def base_stage(shop: Workshop) -> None:
@@ -132,25 +142,24 @@ def base_stage(shop: Workshop) -> None:
     data = base.Latents(
         _project(projection, pairs.frames), _project(projection, pairs.masks), tokenizer.batch(pairs.captions)
     )
-
-    def snapshot(model: base.NanoModel, trained: str) -> None:
-        shop.save(
-            shop.work / f"preview_{MODEL_FILE}",
-            model.state_dict(),
-            trained,
-            **{"ccm.words": json.dumps(words)},
-        )
-
     torch.manual_seed(recipe.seed)
     model = base.NanoModel(len(words))
-    small = base.Schedule(side=24, batch=16, steps=recipe.base_steps, learning_rate=1e-3, seed=recipe.seed)
-    full = base.Schedule(
-        side=48, batch=8, steps=recipe.base_steps_full, learning_rate=3e-4, seed=recipe.seed + 1
+    crops = OptimizerConfig(
+        learning_rate=1e-3,
+        betas=(0.9, 0.98),
+        weight_decay=0.01,
+        schedule="constant",
+        steps=recipe.base_steps,
+        batch=16,
+        ema_decay=0.998,
     )
-    for schedule in (small, full):
-        model = base.train_base(model, data, schedule, tokenizer, snapshot)
-    trained = f"{small.steps} steps at 192 px and {full.steps} at 384 px"
-    shop.save(path, model.state_dict(), trained, **{"ccm.words": json.dumps(words)})
+    full = replace(crops, learning_rate=7e-4, schedule="cosine", steps=recipe.base_steps_full, batch=8)
+    for part, optimizer, side in (("crops", crops, 24), ("full", full, 48)):
+        seed = recipe.seed + side
+        problem = base.BaseProblem(model, data, tokenizer, side, seed, learning.device())
+        model.load_state_dict(learning.learn(problem, shop.course(f"base_{part}", optimizer, seed)))
+    trained = f"{crops.steps} steps at 192 px and {full.steps} at 384 px"
+    shop.save(path, model.cpu().state_dict(), trained, **{"ccm.words": json.dumps(words)})
 
 
 def assemble_stage(shop: Workshop) -> None:
@@ -222,25 +231,27 @@ def reader_stage(shop: Workshop) -> None:
 
 def segmentation_stage(shop: Workshop) -> None:
     """Train the nerve segmentation network on generic and cohort pairs."""
-    from .segmentation import SegmentationNet, SegmentationSchedule, train_segmentation
+    from ...ccm.segmentation import SegmentationNet
+    from .segmentation import Augmentation, SegmentationProblem
 
-    path = shop.out / SEGMENTATION_FILE
+    path, recipe = shop.out / SEGMENTATION_FILE, shop.recipe
     if path.exists():
         return
-    straight = SegmentationSchedule(steps=shop.recipe.segmentation_steps)
-    tangled = SegmentationSchedule(
-        steps=shop.recipe.segmentation_steps_tangled, learning_rate=2e-3, tangled=0.5, seed=4
+    seed, sets = recipe.seed + 2, [shop.generic(), shop.cohort(), shop.cohort()]
+    torch.manual_seed(seed)
+    problem = SegmentationProblem(SegmentationNet(), sets, Augmentation(), seed, learning.device())
+    optimizer = OptimizerConfig(
+        learning_rate=4e-3,
+        weight_decay=0.01,
+        schedule="one-cycle",
+        warmup_steps=recipe.segmentation_steps // 10,
+        steps=recipe.segmentation_steps,
+        batch=12,
+        ema_decay=0.995,
     )
-    trained = f"segmentation network, {straight}, then {tangled}"
-
-    def snapshot(net: SegmentationNet) -> None:
-        shop.save(shop.work / f"preview_{SEGMENTATION_FILE}", _half(net.state_dict()), trained)
-
-    torch.manual_seed(shop.recipe.seed + 2)
-    net = SegmentationNet()
-    for schedule in (straight, tangled):
-        net = train_segmentation(net, [shop.generic(), shop.cohort(), shop.cohort()], schedule, snapshot)
-    shop.save(path, _half(net.state_dict()), trained)
+    values = learning.learn(problem, shop.course("segmentation", optimizer, seed))
+    net = problem.settle(values, first=optimizer.steps * optimizer.batch, batch=optimizer.batch)
+    shop.save(path, _half(net.state_dict()), f"segmentation network, {optimizer.steps} steps, {Augmentation()}")
 
 
 def _mixture(shop: Workshop) -> np.ndarray:

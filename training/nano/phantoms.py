@@ -101,13 +101,13 @@ def _describe(tree: NerveTree, a: Appearance, rng: np.random.Generator) -> str:
     """Name some of what is visible, in random order."""
     t = tree.truth
     phrases = [
-        _level(a.background, 0.18, 0.3, ("dark background", "grey background", "light background")),
+        _level(a.background, 0.25, 0.4, ("dark background", "grey background", "light background")),
         _level(a.nerve_contrast, 0.4, 0.58, ("faint fibres", "clear fibres", "bright fibres")),
         _level(a.width_factor, 0.9, 1.25, ("thin fibres", "medium fibres", "thick fibres")),
         _level(a.beading, 0.2, 0.45, ("smooth fibres", "beaded fibres", "strongly beaded fibres")),
-        _level(a.speckle, 0.18, 0.3, ("fine grain", "grain", "strong grain")),
-        _level(a.haze, 0.15, 0.4, ("even background", "cloudy background", "hazy background")),
-        _level(a.mosaic, 0.06, 0.16, ("without cells", "cell mosaic", "strong cell mosaic")),
+        _level(a.speckle, 0.13, 0.22, ("fine grain", "grain", "strong grain")),
+        _level(a.haze, 0.1, 0.2, ("even background", "cloudy background", "hazy background")),
+        _level(a.mosaic, 0.05, 0.1, ("without cells", "cell mosaic", "strong cell mosaic")),
         _level(
             a.dendritic_cells, 1, 2, ("no dendritic cells", "few dendritic cells", "many dendritic cells")
         ),

@@ -2,79 +2,85 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from ...ccm.segmentation import SegmentationNet, normalise
+from ...ccm.segmentation import SegmentationNet, normalise, prepared
 from .dataset import PhantomSet
 from .distractors import background, distracted
 
-log = logging.getLogger(__name__)
-
-SNAPSHOT = 500
+SETTLING = 60  # batches
 VISIBLE = 0.9  # a nerve whose ridge is lower than this many deviations of the surround is not asked for
 
 
 @dataclass(frozen=True)
-class SegmentationSchedule:
-    """One training: crops of `side` pixels, `batch` at a time; shares are probabilities for one crop."""
+class Augmentation:
+    """What is done to crops of `side` pixels; shares are probabilities for one crop."""
 
-    steps: int = 4000
-    batch: int = 12
     side: int = 192
-    learning_rate: float = 4e-3
     distraction: float = 0.22
     without_nerves: float = 0.1
-    tangled: float = 0.0
-    seed: int = 3
+    tangled: float = 0.25
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A crop as the network sees it: frame, true nerves 0..1, and which pixels count, float32 [side,side] each."""
+    """A crop before it is prepared: frame, true nerves 0..1, and which pixels count, float32 [side,side] each."""
 
     frame: np.ndarray
     nerves: np.ndarray
     counted: np.ndarray
 
 
-def train_segmentation(
-    net: SegmentationNet,
-    sets: list[PhantomSet],
-    schedule: SegmentationSchedule,
-    snapshot: Callable[[SegmentationNet], None],
-) -> SegmentationNet:
-    """Train a network with AdamW and one cycle of the learning rate; returns it for evaluation.
+class SegmentationProblem:
+    """Implements `loop.Problem`: the network on crops of phantom pairs, of which each set is drawn equally often."""
 
-    `snapshot` receives the network every SNAPSHOT steps.
-    """
-    rng = np.random.default_rng(schedule.seed)
-    net.train()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=schedule.learning_rate, weight_decay=0.01)
-    rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, schedule.learning_rate, schedule.steps, pct_start=0.1
-    )
-    for step in range(schedule.steps):
-        frames, nerves, counted = _batch(sets, schedule, rng)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = net(normalise(frames)).float()
-        loss = segmentation_loss(logits, nerves, counted)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        rate.step()
-        if (step + 1) % 50 == 0:
-            log.info("segmentation step %d of %d, loss %.4f", step + 1, schedule.steps, loss.item())
-        if (step + 1) % SNAPSHOT == 0:
-            snapshot(net)
-    return net.eval()
+    def __init__(
+        self,
+        net: SegmentationNet,
+        sets: list[PhantomSet],
+        augmentation: Augmentation,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.net, self.device = net.to(device).train(), device
+        self.sets, self.augmentation, self.seed = sets, augmentation, seed
+
+    @property
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        return dict(self.net.named_parameters())
+
+    def losses(self, positions: range) -> Tensor:
+        frames, nerves, counted = self.batch(positions)
+        logits = self.net(normalise(frames)).float()
+        return segmentation_loss(logits, nerves, counted).expand(len(positions))
+
+    def refresh(self) -> None:
+        """Nothing is derived from the parameters."""
+
+    def batch(self, positions: range) -> tuple[Tensor, Tensor, Tensor]:
+        """Prepared frames, true nerves and counted pixels [B,side,side] of the samples at these positions."""
+        crops = [_crop(self.sets, self.augmentation, np.random.default_rng((self.seed, k))) for k in positions]
+        parts = zip(*((prepared(c.frame), c.nerves, c.counted) for c in crops), strict=True)
+        frames, nerves, counted = (torch.from_numpy(np.stack(part)).to(self.device) for part in parts)
+        return frames, nerves, counted
+
+    @torch.no_grad()
+    def settle(self, parameters: Mapping[str, Tensor], first: int, batch: int) -> SegmentationNet:
+        """Return the network with these parameters; its norms are told the statistics of SETTLING fresh batches."""
+        self.net.load_state_dict({**self.net.state_dict(), **parameters})
+        for module in self.net.modules():
+            if isinstance(module, nn.BatchNorm3d):
+                module.reset_running_stats()
+                module.momentum = None  # the plain mean over all batches
+        for k in range(SETTLING):
+            self.net(normalise(self.batch(range(first + k * batch, first + (k + 1) * batch))[0]))
+        return self.net.cpu().eval()
 
 
 def segmentation_loss(logits: Tensor, nerves: Tensor, counted: Tensor) -> Tensor:
@@ -86,24 +92,16 @@ def segmentation_loss(logits: Tensor, nerves: Tensor, counted: Tensor) -> Tensor
     return (entropy * counted).sum() / counted.sum() + dice
 
 
-def _batch(
-    sets: list[PhantomSet], schedule: SegmentationSchedule, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    crops = [_crop(sets, schedule, rng) for _ in range(schedule.batch)]
-    frames, nerves, counted = zip(*((c.frame, c.nerves, c.counted) for c in crops), strict=True)
-    return tuple(torch.from_numpy(np.stack(part)) for part in (frames, nerves, counted))  # pyright: ignore
-
-
-def _crop(sets: list[PhantomSet], schedule: SegmentationSchedule, rng: np.random.Generator) -> Crop:
-    side = schedule.side
-    if rng.random() < schedule.without_nerves:
-        frame = degraded(distracted(background(side, rng), rng, 2 * schedule.distraction), rng)
+def _crop(sets: list[PhantomSet], augmentation: Augmentation, rng: np.random.Generator) -> Crop:
+    side = augmentation.side
+    if rng.random() < augmentation.without_nerves:
+        frame = degraded(distracted(background(side, rng), rng, 2 * augmentation.distraction), rng)
         return Crop(frame, np.zeros((side, side), np.float32), np.ones((side, side), np.float32))
     pairs = sets[rng.integers(len(sets))]
     frame, nerves = _zoomed(pairs, side, rng)
-    if rng.random() < schedule.tangled:
+    if rng.random() < augmentation.tangled:
         frame, nerves = _tangled(frame, nerves, pairs, rng)
-    frame = degraded(distracted(frame, rng, schedule.distraction), rng)
+    frame = degraded(distracted(frame, rng, augmentation.distraction), rng)
     return Crop(frame, nerves, counted_pixels(frame, nerves))
 
 
