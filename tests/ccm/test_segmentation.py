@@ -13,7 +13,7 @@ from ccm_pack.ccm.morphometry.adherence import centre_line_f1
 from ccm_pack.ccm.phantom.mask import draw_mask
 from ccm_pack.ccm.phantom.render import render, sample_appearance
 from ccm_pack.ccm.phantom.topology import grow_tree, sample_targets
-from ccm_pack.ccm.segmentation import SegmentationNet, load_segmenter, normalise, segment_nerves
+from ccm_pack.ccm.segmentation import SegmentationNet, even_tone, load_segmenter, normalise, segment_nerves
 
 
 def phantom(cohort: Cohort, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -29,6 +29,22 @@ def test_the_network_has_at_most_two_million_parameters():
 def test_normalisation_removes_gain_and_offset():
     frame = torch.rand(1, 96, 96, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(normalise(frame), normalise(0.5 * frame + 0.2), atol=0.01)
+
+
+def test_the_tones_are_normal_quantiles_of_the_middle_ranks():
+    tones = even_tone(np.array([[0.1, 0.4], [0.4, 0.9]]))
+    # shares below and half of those alike: 1/8, (1 + 1)/4 and 7/8
+    assert tones[0, 0] == pytest.approx(-1.15035, abs=1e-5)
+    assert tones[0, 1] == tones[1, 0] == 0
+    assert tones[1, 1] == pytest.approx(1.15035, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda x: 0.3 * x, lambda x: 0.5 * x + 0.3, lambda x: x**0.4, lambda x: x**2.2]
+)
+def test_whatever_keeps_the_order_of_the_grey_levels_changes_no_tone(change):
+    frame = np.random.default_rng(0).integers(0, 256, (96, 80)) / 255
+    assert np.array_equal(even_tone(change(frame)), even_tone(frame))
 
 
 def test_a_missing_weight_file_is_named(tmp_path):

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("comfy.model_management", reason="needs the host's modules on the path (COMFYUI_PATH)")
 
-from ccm_pack.training.nano import autoencoder, base
+from ccm_pack.training.config import OptimizerConfig
+from ccm_pack.training.nano import autoencoder, base, learning
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +32,51 @@ def test_the_encoder_that_the_host_runs_is_the_projection(projection):
     assert (z - projection.encode(grey)).abs().max() < 1e-5
 
 
-def test_training_makes_the_three_output_channels_equal(projection):
-    frames = (np.random.default_rng(2).random((2, 64, 64)) * 255).astype(np.uint8)
+def test_sharing_makes_the_three_output_channels_equal(projection):
     vae = autoencoder.build(projection)
-    latents = projection.encode(torch.from_numpy(frames).float() / 255)
-    schedule = autoencoder.DecoderSchedule(steps=1, learning_rate=1e-3, rim_px=0, seed=0, crop=4, batch=2)
-    autoencoder.train_decoder(vae, frames, latents, schedule)
+    autoencoder.share_grey(vae.get_submodule("taesd_decoder")[-1])
     with torch.no_grad():
-        x = vae.decode(latents)
+        x = vae.decode(torch.randn(1, 16, 8, 8))
     assert torch.equal(x[:, 0], x[:, 1]) and torch.equal(x[:, 0], x[:, 2])
+
+
+@pytest.fixture(scope="module")
+def crops(projection):
+    frames = (np.random.default_rng(2).random((2, 96, 96)) * 255).astype(np.uint8)
+    latents = projection.encode(torch.from_numpy(frames).float() / 255)
+    decoder = autoencoder.build(projection).get_submodule("taesd_decoder")
+    return autoencoder.DecoderProblem(decoder, frames, latents, 0, 3, torch.device("cpu"))
+
+
+def test_a_decoder_crop_depends_on_its_position_alone_and_lies_under_its_latents(
+    crops, projection, monkeypatch
+):
+    assert all(torch.equal(a, b) for a, b in zip(crops._crop(7), crops._crop(7), strict=True))
+    monkeypatch.setattr(autoencoder, "LATENT_NOISE", 0.0)
+    z, target = crops._crop(7)
+    assert (z - projection.encode(target)[0]).abs().max() < 1e-5
+
+
+def test_learning_goes_on_from_its_checkpoint_to_the_same_decoder(crops, tmp_path):
+    def train(name, *ends):
+        decoder = deepcopy(crops.decoder)
+        problem = autoencoder.DecoderProblem(decoder, crops.frames, crops.latents, 0, 3, torch.device("cpu"))
+        for steps in ends:
+            optimizer = OptimizerConfig(
+                schedule="constant", warmup_steps=0, steps=steps, batch=2, ema_decay=0.9
+            )
+            course = learning.Course(optimizer, tmp_path / name, 1)
+            values = learning.learn(problem, course)
+        return values
+
+    once = train("once", 4)
+    (tmp_path / "twice").mkdir()
+    half = train("twice", 2)
+    config = tmp_path / "twice" / "config.toml"
+    config.write_text(config.read_text("utf-8").replace("\nsteps = 2\n", "\nsteps = 4\n"), "utf-8")
+    twice = train("twice", 4)
+    assert any(not torch.equal(half[k], once[k]) for k in once)
+    assert all(torch.equal(twice[k], once[k]) for k in once)
 
 
 def test_the_flow_shift_is_the_hosts():
@@ -68,3 +107,41 @@ def test_a_fresh_model_predicts_zero_velocity_with_and_without_its_hint():
     with torch.no_grad():
         v = model(x, torch.tensor([0.2, 0.9]), torch.randn_like(x), torch.tensor([0.0, 1.0]), words)
     assert v.abs().max() == 0
+
+
+def test_a_crop_of_the_whole_frame_lies_where_the_host_puts_it():
+    torch.manual_seed(0)
+    model = base.NanoModel(10)
+    for p in model.parameters():
+        p.data.normal_(0, 0.05)
+    x, words = torch.randn(1, 16, 48, 48), torch.zeros(1, 40, dtype=torch.long)
+    level, use = torch.tensor([0.5]), torch.ones(1)
+    with torch.no_grad():
+        hosts = model(x, level, x, use, words)
+        ours = model(x, level, x, use, words, torch.zeros(1, 2, dtype=torch.long))
+    assert torch.equal(hosts, ours)
+
+
+def test_a_crop_keeps_its_place_in_the_frame():
+    model = base.NanoModel(10)
+    table = model.base.pos_embed
+    whole = base._window(table, torch.tensor([[0, 0]]), (48, 48)).view(24, 24, -1)
+    crop = base._window(table, torch.tensor([[5, 3]]), (24, 24)).view(12, 12, -1)
+    assert torch.equal(crop, whole[5:17, 3:15])
+
+
+def test_a_base_sample_depends_on_its_position_alone():
+    from ccm_pack.ccm.prompt_encoder import WordTokenizer
+
+    tokenizer = WordTokenizer(["nerve"])
+    frames = torch.arange(2 * 16 * 48 * 48).view(2, 16, 48, 48) / 1e5
+    data = base.Latents(frames, frames, tokenizer.batch(["nerve", "nerve"]))
+    problem = base.BaseProblem(base.NanoModel(10), data, tokenizer, 24, 1, torch.device("cpu"))
+    one, again, other = problem._sample(4), problem._sample(4), problem._sample(5)
+    assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
+    assert not torch.equal(one[2], other[2])
+    z, hint, *_, corner = one
+    row, column = (base.PATCH * corner).tolist()
+    cut = frames[:, :, row : row + 24, column : column + 24]
+    assert any(torch.equal(hint, source) for source in cut)
+    assert torch.allclose(z, (hint - base.SD3_SHIFT) * base.SD3_SCALE)

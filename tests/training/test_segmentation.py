@@ -5,18 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from ccm_pack.ccm.segmentation import SegmentationNet
+import torch.nn.functional as F
+from ccm_pack.ccm.equivariant import ORDER
+from ccm_pack.ccm.segmentation import SegmentationNet, normalise
 from ccm_pack.training.nano import distractors
 from ccm_pack.training.nano.dataset import PhantomSet
 from ccm_pack.training.nano.segmentation import (
-    SegmentationSchedule,
+    Augmentation,
+    SegmentationProblem,
     counted_pixels,
     degraded,
     segmentation_loss,
-    train_segmentation,
 )
 
-SIDE = 64
+SIDE, CPU = 64, torch.device("cpu")
 KINDS = ("k_structures", "pressure_lines", "dendritic_cells", "epithelium", "nuclei", "patches", "background")
 
 
@@ -56,16 +58,34 @@ def test_uncounted_pixels_do_not_change_the_loss():
     assert segmentation_loss(logits, nerves, counted) == segmentation_loss(changed, nerves, counted)
 
 
-def test_training_lowers_the_loss_and_hands_out_snapshots(monkeypatch):
+@pytest.fixture
+def problem():
     rng = np.random.default_rng(0)
     nerves = np.zeros((4, SIDE, SIDE), np.uint8)
     nerves[:, ::16] = nerves[:, 1::16] = 255
     frames = (60 + nerves // 2 + rng.integers(0, 20, nerves.shape)).astype(np.uint8)
-    pairs = PhantomSet(frames, nerves, nerves, [""] * 4)
-    monkeypatch.setattr("ccm_pack.training.nano.segmentation.SNAPSHOT", 10)
     torch.manual_seed(0)
-    seen: list[float] = []
     net = SegmentationNet((1, 1, 1, 1, 1))
-    schedule = SegmentationSchedule(steps=20, batch=2, side=32, distraction=0, without_nerves=0, tangled=0.5)
-    train_segmentation(net, [pairs], schedule, lambda net: seen.append(float(net.head.bias.detach())))
-    assert len(seen) == 2 and seen[0] != seen[1] and not net.training
+    augmentation = Augmentation(side=32, distraction=0, without_nerves=0, tangled=0.5)
+    return SegmentationProblem(net, [PhantomSet(frames, nerves, nerves, [""] * 4)], augmentation, 1, CPU)
+
+
+def test_a_step_down_the_gradient_lowers_the_loss(problem):
+    before = problem.losses(range(4)).mean()
+    before.backward()
+    with torch.no_grad():
+        for parameter in problem.parameters.values():
+            parameter -= 0.01 * parameter.grad
+        assert problem.losses(range(4)).mean() < before
+
+
+def test_settling_gives_the_norms_the_mean_statistics_of_its_batches(problem, monkeypatch):
+    monkeypatch.setattr("ccm_pack.training.nano.segmentation.SETTLING", 3)
+    net = problem.settle({name: p.detach() for name, p in problem.parameters.items()}, first=8, batch=2)
+    block = net.stem[0]
+    seen = [normalise(problem.batch(range(8 + 2 * k, 10 + 2 * k))[0]) for k in range(3)]
+    with torch.no_grad():
+        fields = [F.conv2d(x, block.kernels(), stride=2, padding=2) for x in seen]
+    means = [x.reshape(2, -1, ORDER, *x.shape[2:]).mean((0, 2, 3, 4)) for x in fields]
+    assert torch.allclose(block.norm.running_mean, torch.stack(means).mean(0), atol=1e-5)
+    assert not net.training

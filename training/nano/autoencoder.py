@@ -131,7 +131,9 @@ class DecoderProblem:
         z = self.latents[k, :, i : i + CROP, j : j + CROP].float()
         noise = rng.standard_normal(z.shape, dtype=np.float32) * (LATENT_NOISE * rng.random() / SD3_SCALE)
         px = self.frames[k, 8 * i : 8 * (i + CROP), 8 * j : 8 * (j + CROP)]
-        return z + torch.from_numpy(noise.astype(np.float32)), torch.from_numpy(px.astype(np.float32) / 255)[None]
+        return z + torch.from_numpy(noise.astype(np.float32)), torch.from_numpy(px.astype(np.float32) / 255)[
+            None
+        ]
 
 
 def reconstruction_loss(out: Tensor, target: Tensor, rim_px: int) -> Tensor:

@@ -93,9 +93,7 @@ class NanoModel(nn.Module):
 def _window(places: Tensor, corners: Tensor, hw: tuple[int, int], device: Any = None) -> Tensor:
     """Position embedding of each crop [B,h*w,C], `hw` latent pixels in size, from that of all places."""
     first = corners + (PLACES - FRAME_PLACES) // 2
-    rows, columns = (
-        first[:, k, None] + torch.arange(hw[k] // PATCH, device=places.device) for k in (0, 1)
-    )
+    rows, columns = (first[:, k, None] + torch.arange(hw[k] // PATCH, device=places.device) for k in (0, 1))
     grid = places.view(PLACES, PLACES, -1)
     return grid[rows[:, :, None], columns[:, None, :]].flatten(1, 2)
 
@@ -166,7 +164,15 @@ class BaseProblem:
         s = shifted(torch.sigmoid(torch.tensor(LEVEL_MEAN + rng.standard_normal())))
         use_hint = torch.tensor(float(rng.random() >= CONTROL_DROP))
         e = torch.randn(z.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**63))))
-        return (z - SD3_SHIFT) * SD3_SCALE, hint, e, words.long(), s.float(), use_hint, torch.from_numpy(corner)
+        return (
+            (z - SD3_SHIFT) * SD3_SCALE,
+            hint,
+            e,
+            words.long(),
+            s.float(),
+            use_hint,
+            torch.from_numpy(corner),
+        )
 
 
 def control_to_diffusers(

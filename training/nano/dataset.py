@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from concurrent.futures import ProcessPoolExecutor
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,17 +13,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...ccm.images import FIELD_PX
+from ...ccm.parallel import map_processes
+
 if TYPE_CHECKING:
     from .phantoms import PhantomPair
 
 log = logging.getLogger(__name__)
 
 CHUNK = 50
+PLANES = ("frames", "masks", "nerves")
+CAPTIONS = "captions.json"
 
 
 @dataclass(frozen=True)
 class PhantomSet:
-    """N phantom pairs: frames, masks and nerves uint8 [N,H,W], and their captions."""
+    """N phantom pairs: frames, masks and nerves uint8 [N,H,W], read from the disk as they are used; their captions."""
 
     frames: np.ndarray
     masks: np.ndarray
@@ -33,49 +39,43 @@ class PhantomSet:
         return len(self.frames)
 
 
-def phantom_set(kind: str, n: int, seed: int, cache: Path, workers: int = 2) -> PhantomSet:
+def phantom_set(kind: str, n: int, seed: int, cache: Path) -> PhantomSet:
     """Return n pairs of kind "generic" or "cohort", kept under `cache`; pair k depends on (seed, k)."""
-    from safetensors.numpy import load_file, save_file
-
-    path = cache / f"{kind}_{n}_{seed}.safetensors"
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        pairs = _make(kind, n, seed, workers)
-        captions = np.frombuffer(json.dumps(pairs.captions).encode(), dtype=np.uint8)
-        part = path.with_suffix(".part")
-        save_file(
-            {"frames": pairs.frames, "masks": pairs.masks, "nerves": pairs.nerves, "captions": captions}, part
-        )
-        part.replace(path)
-    arrays = load_file(path)
-    return PhantomSet(
-        arrays["frames"], arrays["masks"], arrays["nerves"], json.loads(arrays["captions"].tobytes())
-    )
+    folder = cache / f"{kind}_{n}_{seed}"
+    if not folder.exists():
+        part = folder.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        _make(kind, n, seed, part)
+        part.rename(folder)
+    planes = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in PLANES)
+    return PhantomSet(*planes, json.loads((folder / CAPTIONS).read_text("utf-8")))
 
 
-def _make(kind: str, n: int, seed: int, workers: int) -> PhantomSet:
-    starts = range(0, n, CHUNK)
-    chunks = []
-    with ProcessPoolExecutor(workers) as pool:
-        for chunk in pool.map(partial(_chunk, kind, n, seed), starts):
-            chunks.append(chunk)
-            if len(chunks) % 10 == 0:
-                log.info("phantoms: %d of %d %s pairs", len(chunks) * CHUNK, n, kind)
-    frames, masks, nerves = (
-        np.concatenate([getattr(c, name) for c in chunks]) for name in ("frames", "masks", "nerves")
-    )
-    return PhantomSet(frames, masks, nerves, [text for c in chunks for text in c.captions])
+def _make(kind: str, n: int, seed: int, folder: Path) -> None:
+    shape = (n, FIELD_PX, FIELD_PX)
+    planes = [
+        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype=np.uint8, shape=shape)
+        for name in PLANES
+    ]
+    captions: list[str] = []
+    chunks = [range(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
+    for chunk, (made, texts) in zip(chunks, map_processes(partial(_chunk, kind, seed), chunks), strict=True):
+        for plane, part in zip(planes, made, strict=True):
+            plane[chunk.start : chunk.stop] = part
+        captions += texts
+        if len(captions) % (10 * CHUNK) == 0:
+            log.info("phantoms: %d of %d %s pairs", len(captions), n, kind)
+    for plane in planes:
+        plane.flush()
+    (folder / CAPTIONS).write_text(json.dumps(captions), "utf-8")
 
 
-def _chunk(kind: str, n: int, seed: int, start: int) -> PhantomSet:
-    import cv2
-
-    cv2.setNumThreads(1)
-    pairs = [_pair(kind, seed, k) for k in range(start, min(start + CHUNK, n))]
-    frames, masks, nerves = (
-        np.stack([_to_uint8(getattr(p, name)) for p in pairs]) for name in ("frame", "mask", "nerves")
-    )
-    return PhantomSet(frames, masks, nerves, [p.caption for p in pairs])
+def _chunk(kind: str, seed: int, numbers: Sequence[int]) -> tuple[list[np.ndarray], list[str]]:
+    """The three planes uint8 [n,H,W] and the captions of these pairs."""
+    pairs = [_pair(kind, seed, k) for k in numbers]
+    planes = [np.stack([_to_uint8(getattr(p, name)) for p in pairs]) for name in ("frame", "mask", "nerves")]
+    return planes, [p.caption for p in pairs]
 
 
 def _pair(kind: str, seed: int, k: int) -> PhantomPair:

@@ -251,7 +251,9 @@ def segmentation_stage(shop: Workshop) -> None:
     )
     values = learning.learn(problem, shop.course("segmentation", optimizer, seed))
     net = problem.settle(values, first=optimizer.steps * optimizer.batch, batch=optimizer.batch)
-    shop.save(path, _half(net.state_dict()), f"segmentation network, {optimizer.steps} steps, {Augmentation()}")
+    shop.save(
+        path, _half(net.state_dict()), f"segmentation network, {optimizer.steps} steps, {Augmentation()}"
+    )
 
 
 def _mixture(shop: Workshop) -> np.ndarray:

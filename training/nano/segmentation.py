@@ -65,7 +65,9 @@ class SegmentationProblem:
 
     def batch(self, positions: range) -> tuple[Tensor, Tensor, Tensor]:
         """Prepared frames, true nerves and counted pixels [B,side,side] of the samples at these positions."""
-        crops = [_crop(self.sets, self.augmentation, np.random.default_rng((self.seed, k))) for k in positions]
+        crops = [
+            _crop(self.sets, self.augmentation, np.random.default_rng((self.seed, k))) for k in positions
+        ]
         parts = zip(*((prepared(c.frame), c.nerves, c.counted) for c in crops), strict=True)
         frames, nerves, counted = (torch.from_numpy(np.stack(part)).to(self.device) for part in parts)
         return frames, nerves, counted
