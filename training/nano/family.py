@@ -53,7 +53,7 @@ class Recipe:
     decoder_steps: int = 1100
     decoder_edge_steps: int = 300
     base_steps: int = 1100  # at 192 x 192 pixels
-    base_steps_full: int = 1500  # at 384 x 384 pixels
+    base_steps_full: int = 1300  # at 384 x 384 pixels
     segmentation_steps: int = 4000
     seed: int = 1
 

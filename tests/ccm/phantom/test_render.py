@@ -17,6 +17,7 @@ CLEAN = Appearance(
     speckle=0.0,
     read_noise=0.0,
     row_jitter_px=0.0,
+    raggedness_um=0.0,
 )
 BUSY = Appearance(dendritic_cells=2, k_structures=1)
 

@@ -40,7 +40,7 @@ def test_nerves_lie_in_the_frame_with_dense_points_and_sensible_widths(cohort: C
             assert nerve.points_um.min() >= 0 and nerve.points_um.max() <= 400
             steps = np.hypot(*np.diff(nerve.points_um, axis=0).T)
             assert steps.max() <= 2.8 and len(nerve.width_um) == len(nerve.points_um)
-            thinnest, thickest = (2.3, 6.7) if nerve.role == "main" else (1.4, 3.7)
+            thinnest, thickest = (1.6, 6.2) if nerve.role == "main" else (1.1, 3.4)
             assert thinnest < nerve.width_um.min() and nerve.width_um.max() < thickest
 
 
