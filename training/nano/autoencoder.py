@@ -22,8 +22,12 @@ LATENT_CHANNELS = 16
 BLOCK_PX = 8
 SD3_SCALE, SD3_SHIFT = 1.5305, 0.0609  # the host maps a latent z to (z - shift) * scale for SD3 models
 
-CROP = 8  # latent pixels
+CROP = 12  # latent pixels
 TEXTURE_WEIGHT = 1.0  # against L1
+ENERGY_WEIGHT = 0.02
+LEAST_ENERGY = 1e-6
+PATTERN_WEIGHT = 4.0
+WINDOW = 32  # pixels
 LATENT_NOISE = 0.3  # largest standard deviation, of latents of unit variance
 
 
@@ -118,7 +122,7 @@ class DecoderProblem:
             torch.stack(part).to(self.device) for part in zip(*map(self._crop, positions), strict=True)
         )
         out = self.decoder(z.to(memory_format=torch.channels_last)).float()
-        loss = reconstruction_loss(out, target.expand(-1, 3, -1, -1), self.rim_px)
+        loss = reconstruction_loss(out.mean(1, keepdim=True), target, self.rim_px)
         return loss.expand(len(positions))
 
     def refresh(self) -> None:
@@ -137,17 +141,52 @@ class DecoderProblem:
 
 
 def reconstruction_loss(out: Tensor, target: Tensor, rim_px: int) -> Tensor:
-    """L1 of pixels and of 3 x 3 means, and of the local energy behind each texture filter, for [B,C,H,W]."""
+    """Loss of grey crops [B,1,H,W]: L1 of pixels and of 3 x 3 means, and what makes grain look like grain.
+
+    L1 alone gives the median of all grains, which is none. The rest compares energies: local ones behind each
+    texture filter, and those of the whole batch by frequency and by place within a block. These, and the mean
+    detail at each place, are what a weave in step with the blocks would change.
+    """
     if rim_px:
         out, target = (x[..., rim_px:-rim_px, rim_px:-rim_px] for x in (out, target))
     loss = 0.5 * F.l1_loss(out, target) + F.l1_loss(F.avg_pool2d(out, 3, 1), F.avg_pool2d(target, 3, 1))
-    return loss + TEXTURE_WEIGHT * F.l1_loss(_texture(out), _texture(target))
+    loss = loss + TEXTURE_WEIGHT * F.l1_loss(_texture(out), _texture(target))
+    for energy in (_spectrum, _energy_by_place):
+        ratio = torch.log(energy(out) + LEAST_ENERGY) - torch.log(energy(target) + LEAST_ENERGY)
+        loss = loss + ENERGY_WEIGHT * ratio.abs().mean()
+    return loss + PATTERN_WEIGHT * F.l1_loss(_pattern(out), _pattern(target))
 
 
 def _texture(x: Tensor) -> Tensor:
-    """Root mean square of the grey image of [B,C,H,W] behind each filter, in windows of 11 pixels."""
-    answers = F.conv2d(x.mean(1, keepdim=True), _texture_filters().to(x))
+    """Root mean square of [B,1,H,W] behind each filter, in windows of 11 pixels."""
+    answers = F.conv2d(x, _texture_filters().to(x))
     return F.avg_pool2d(answers.square(), 11, 4).add(1e-6).sqrt()
+
+
+def _spectrum(x: Tensor) -> Tensor:
+    """Mean power [WINDOW,WINDOW/2+1] of all windows of a batch [B,1,H,W]."""
+    windows = x.unfold(2, WINDOW, WINDOW // 2).unfold(3, WINDOW, WINDOW // 2).flatten(0, 3)
+    fade = torch.hann_window(WINDOW, device=x.device)
+    windows = (windows - windows.mean((-2, -1), keepdim=True)) * fade[:, None] * fade
+    return torch.fft.rfft2(windows, norm="ortho").abs().square().mean(0)
+
+
+def _energy_by_place(x: Tensor) -> Tensor:
+    """Mean square of the fine detail at each place of a block, [BLOCK_PX,BLOCK_PX], of a batch [B,1,H,W]."""
+    return _by_place(_detail(x).square())
+
+
+def _pattern(x: Tensor) -> Tensor:
+    """Mean of the fine detail at each place of a block, [BLOCK_PX,BLOCK_PX], of a batch [B,1,H,W]."""
+    return _by_place(_detail(x))
+
+
+def _detail(x: Tensor) -> Tensor:
+    return x - F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+
+
+def _by_place(x: Tensor) -> Tensor:
+    return x.unfold(2, BLOCK_PX, BLOCK_PX).unfold(3, BLOCK_PX, BLOCK_PX).mean((0, 1, 2, 3))
 
 
 @lru_cache(maxsize=1)

@@ -50,8 +50,8 @@ class Recipe:
     cohort_pairs: int = 4000
     patients: int = 1000  # of the adapters, with so many frames each
     frames: int = 4
-    decoder_steps: int = 1100
-    decoder_edge_steps: int = 300
+    decoder_steps: int = 1300
+    decoder_edge_steps: int = 150
     base_steps: int = 1100  # at 192 x 192 pixels
     base_steps_full: int = 1300  # at 384 x 384 pixels
     segmentation_steps: int = 4000
@@ -120,7 +120,7 @@ def decoder_stage(shop: Workshop) -> None:
         seed = recipe.seed + rim_px
         problem = autoencoder.DecoderProblem(decoder, frames, latents, rim_px, seed, learning.device())
         optimizer = OptimizerConfig(
-            learning_rate=rate, betas=(0.9, 0.98), warmup_steps=50, steps=steps, batch=8, ema_decay=0.99
+            learning_rate=rate, betas=(0.9, 0.98), warmup_steps=50, steps=steps, batch=4, ema_decay=0.99
         )
         decoder.load_state_dict(learning.learn(problem, shop.course(f"decoder_{part}", optimizer, seed)))
     autoencoder.share_grey(decoder.cpu()[-1])
@@ -157,7 +157,8 @@ def base_stage(shop: Workshop) -> None:
     for part, optimizer, side in (("crops", crops, 24), ("full", full, 48)):
         seed = recipe.seed + side
         problem = base.BaseProblem(model, data, tokenizer, side, seed, learning.device())
-        model.load_state_dict(learning.learn(problem, shop.course(f"base_{part}", optimizer, seed)))
+        learnt = learning.learn(problem, shop.course(f"base_{part}", optimizer, seed))
+        model.load_state_dict({**model.state_dict(), **learnt})
     trained = f"{crops.steps} steps at 192 px and {full.steps} at 384 px"
     shop.save(path, model.cpu().state_dict(), trained, **{"ccm.words": json.dumps(words)})
 
