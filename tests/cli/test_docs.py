@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ccm_pack.cli import docs_help_pictures, docs_locales, docs_pictures, docs_place
+from ccm_pack.ccm.cohorts import Cohort
+from ccm_pack.cli import docs_help_pictures, docs_locales, docs_pictures, docs_place, docs_thumbnails
 
 NODE = {
     "display_name": "Measure",
@@ -59,3 +60,15 @@ def test_a_node_stands_between_what_feeds_it_and_what_it_feeds() -> None:
     step = docs_place.BOX + docs_place.BETWEEN
     assert alone.shape[1] == 2 * docs_place.MARGIN + docs_place.BOX + step
     assert between.shape[1] == alone.shape[1] + step
+
+
+def test_every_template_gets_a_thumbnail() -> None:
+    frames = {cohort: docs_thumbnails._phantoms(cohort) for cohort in Cohort}
+    material = docs_thumbnails.Material(frames, frames[Cohort.T1DPN][0], frames)
+    templates = {file.stem: file for file in docs_thumbnails.TEMPLATES.glob("*.json")}
+    assert set(docs_thumbnails.DRAWN) <= set(templates)
+    for name, file in templates.items():
+        draw = docs_thumbnails.DRAWN.get(name)
+        picture = draw(material) if draw else docs_thumbnails._foundation(file)
+        assert picture.shape == (384, 384, 3) and 0.0 <= picture.min() < picture.max() <= 1.0, name
+        assert file.with_suffix(".jpg").is_file()
