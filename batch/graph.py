@@ -2,6 +2,9 @@
 
 A slot leads to "Node title.input" or "node id.input". Four have a meaning: `seed`, `mask`, `frame` (the output
 node that saves the frame) and `cohort`, or `prompt` for a graph that takes the clinical prompt as text.
+
+A graph that was tried out in the browser serves as it is: where the slot `mask` leads to an input that is linked, a
+node that loads the mask takes the place of what made it there, and nodes that the frame does not need are left out.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ DEFAULT_SLOTS: dict[str, tuple[str, ...]] = {
 }
 FILLED = ("seed", "mask", "cohort", "prompt", "size")  # by the batch, where the graph has them
 NEEDED = ("frame", "seed")
+LOADER = "ccm_mask"  # id of the node that is put in where the slot mask leads to a link
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,12 @@ def read_workflow(plan: Plan) -> Workflow:
                 f"{plan.path}: settings.{name} has no slot{nearest(name, free)}",
                 fix=f"add it to [graph.slots]; there are {', '.join(free)}",
             )
-    return Workflow(graph, slots, _node(graph, named["frame"][0], file, "frame"))
+    output = _node(graph, named["frame"][0], file, "frame")
+    if any(_is_link(graph[node]["inputs"][child]) for node, child in slots.get("mask", ())):
+        slots["mask"] = _put_loader(graph, slots["mask"])
+    needed = _needed(graph, output)
+    _check_needed(slots, needed)
+    return Workflow({node: data for node, data in graph.items() if node in needed}, slots, output)
 
 
 def meanings(cohort: str, seed: int, mask: str) -> dict[str, Value]:
@@ -111,6 +120,41 @@ def _read(file: Path) -> Graph:
     if not (isinstance(graph, dict) and graph and all(_is_node(node) for node in graph.values())):
         raise PlanError(f"{file} is no graph in ComfyUI's API format", fix="use Workflow > Export (API)")
     return graph
+
+
+def _put_loader(graph: Graph, places: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Put a node that loads the mask before these inputs, and return where the slot leads then."""
+    title = {"title": "Mask of the item"}
+    graph[LOADER] = {"class_type": "LoadImageMask", "inputs": {"image": "", "channel": "red"}, "_meta": title}
+    for node, child in places:
+        graph[node]["inputs"][child] = [LOADER, 0]
+    return ((LOADER, "image"),)
+
+
+def _needed(graph: Graph, output: str) -> set[str]:
+    """The nodes that the output depends on, itself included."""
+    found: set[str] = set()
+    ahead = [output]
+    while ahead:
+        node = ahead.pop()
+        if node in graph and node not in found:
+            found.add(node)
+            ahead += [value[0] for value in graph[node]["inputs"].values() if _is_link(value)]
+    return found
+
+
+def _check_needed(slots: Mapping[str, tuple[tuple[str, str], ...]], needed: set[str]) -> None:
+    for name, places in slots.items():
+        for node, child in places:
+            if node not in needed:
+                raise PlanError(
+                    f"The slot {name} leads to {child!r} of node {node}, which the frame does not depend on",
+                    fix="choose a node from which lines lead to the node of the slot frame",
+                )
+
+
+def _is_link(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
 
 
 def _is_node(node: Any) -> bool:

@@ -127,6 +127,10 @@ class Connection:
         told = await self._json("POST", "/prompt", json=body)
         if told.get("prompt_id") != prompt_id:
             raise self._nonsense("/prompt", told)
+        if told.get("node_errors"):  # ComfyUI runs the outputs that are valid; half a graph serves nobody
+            await self._bytes("POST", "/queue", json={"delete": [prompt_id]})
+            await self._bytes("POST", "/interrupt", json={"prompt_id": prompt_id})
+            raise _refusal(json.dumps(told).encode(), "/prompt", 200)
 
     async def _wait(self, prompt_id: str) -> dict[str, Any]:
         """Wait until a queued prompt is in the history; raises ServerFault where it got lost or nothing moves."""
@@ -302,11 +306,12 @@ def _refusal(said: bytes, path: str, status: int) -> ItemFault:
     try:
         answer = json.loads(said)
         errors = [
-            f"node {node} ({told['class_type']}): {error['message']}: {error['details']}"
-            for node, told in (answer.get("node_errors") or {}).items()
-            for error in told["errors"]
+            f"node {node} ({wrong['class_type']}): {error['message']}: {error['details']}"
+            for node, wrong in (answer.get("node_errors") or {}).items()
+            for error in wrong["errors"]
         ]
-        problem = "; ".join([answer["error"]["message"], *errors])
+        told = answer["error"]["message"] if status >= 400 else "not all of its outputs can be made"
+        problem = "; ".join([told, *errors])
     except (ValueError, KeyError, TypeError, AttributeError):
         problem = f"status {status}: {said[:200]!r}"
     return ItemFault(f"ComfyUI refused {path}: {problem}", fix="correct these inputs")

@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
     own, rest = arguments, []
     if arguments and arguments[0] in PASSING_ON and not HELP & set(arguments):
         own, rest = arguments[:1], arguments[1:]
-    options, unknown = parser.parse_known_args(own)
+    options, unknown = parser.parse_known_args(own or ["--help"])
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     options.rest = rest

@@ -119,8 +119,13 @@ def _as_csv(records: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fields, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    writer.writerows({key: _cell(value) for key, value in record.items()} for record in records)
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Six digits of a number, as `python . measure` writes them."""
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _sheet(groups: list[Group], footer: list[str]) -> Sheet:

@@ -1,4 +1,4 @@
-"""`python . docs locales|reference|pictures`: what is made from the code, so that it cannot fall behind it."""
+"""`python . docs locales|reference|pictures|thumbnails`: what is made from the code, so that it stays with it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pkgutil
 import sys
 import warnings
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..host.paths import OUTPUT, ROOT
@@ -17,14 +18,16 @@ REFERENCE = OUTPUT / "reference"
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "what",
-        choices=("locales", "reference", "pictures"),
-        help="locales/en from the nodes; the reference of ccm/ as HTML; icon, banner, pictures of the help pages",
+        choices=tuple(MADE),
+        help="locales/en from the nodes; the reference of ccm/ as HTML; icon, banner, pictures of the help pages; "
+        "thumbnails of the templates, by the weights that ship",
     )
 
 
 def run(options: Namespace) -> int:
-    written = {"locales": locales, "reference": reference, "pictures": pictures}[options.what]()
-    print("\n".join(f"Wrote {path}" for path in written))
+    written = MADE[options.what]()
+    for path in written:
+        print(f"Wrote {path}", flush=True)
     return 0
 
 
@@ -51,17 +54,28 @@ def reference() -> list[Path]:
     return [REFERENCE / "index.html"]
 
 
-def pictures() -> list[Path]:
-    """Draw icon and banner, and the pictures of the help pages, from phantoms."""
+def pictures() -> Iterator[Path]:
+    """Draw icon and banner, and a picture for each help page, from phantoms and in a real ComfyUI."""
+    from ..batch.client import Client
+    from ..host import locate, server
     from . import docs_help_pictures, docs_pictures
 
-    help_pages = docs_help_pictures.write(ROOT / "web" / "docs" / "pictures")
-    return docs_pictures.write(ROOT / "docs" / "pictures") + help_pages
+    yield from docs_pictures.write(ROOT / "docs" / "pictures")
+    with server.running(locate.ready(Path(sys.executable))) as comfy, Client(comfy.address) as client:
+        yield from docs_help_pictures.write(ROOT / "web" / "docs" / "pictures", client)
 
 
+def thumbnails() -> list[Path]:
+    """Draw the thumbnails of the templates again, after new weights or for a new template."""
+    from . import docs_thumbnails
+
+    return docs_thumbnails.write(docs_thumbnails.TEMPLATES)
+
+
+MADE = {"locales": locales, "reference": reference, "pictures": pictures, "thumbnails": thumbnails}
 COMMAND = Command(
     "docs",
-    "write the locale files, the reference of the functions, or the pictures",
+    "write the locale files, the reference of the functions, the pictures, or the thumbnails",
     arguments,
     run,
     "tools",

@@ -6,6 +6,7 @@ import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 
+from ..host.paths import STATE
 from . import option_types, training_options
 from .command import Command
 
@@ -35,10 +36,20 @@ def run(options: Namespace) -> int:
         return 0
     if trainer.train(config, resume=options.resume, allow_image_split=options.allow_image_split):
         made = trainer.CONTROL_NET if config.run.kind == "control" else trainer.LAST
-        print(f"Done: {config.run.folder}/{made}, and report.md beside it.")
+        print(f"Done: {config.run.folder}/{made}, and report.md beside it.\n{_used(config.run.kind)}")
         return 0
     print(f"Stopped, with a checkpoint. Go on with: {_again(options)}", file=sys.stderr)
     return 130
+
+
+def _used(kind: str) -> str:
+    """What to do with the file that was made."""
+    control = kind == "control"
+    folder, node = ("controlnet", "Load ControlNet Model") if control else ("loras", "Load CCM Adapter")
+    return (
+        f"Put it into models/{folder} of your ComfyUI, or for `python . ui` into {STATE / 'models' / folder},\n"
+        f"and choose it in {node}."
+    )
 
 
 def _again(options: Namespace) -> str:

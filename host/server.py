@@ -96,7 +96,7 @@ def prepare_base(comfy: Path, base: Path) -> None:
 
     The paths file is JSON, which is YAML too.
     """
-    for name in ("custom_nodes", "input", "output", "user", "models", "logs"):
+    for name in ("custom_nodes", "input", "output", "user", "models/loras", "models/controlnet", "logs"):
         (base / name).mkdir(parents=True, exist_ok=True)
     link_pack(base / "custom_nodes" / LINK)
     models = comfy / "models"

@@ -45,7 +45,8 @@ class SaveDataset(io.ComfyNode):
                 io.String.Input(
                     "patient",
                     default="SYN0001",
-                    tooltip="An invented patient, letters and digits; keep real names out.",
+                    tooltip="An invented patient, letters and digits; keep real names out. "
+                    "Empty: each frame gets a new one.",
                 ),
                 io.Combo.Input("eye", options=list(EYES), tooltip="OD is the right eye, OS the left."),
             ],
@@ -67,5 +68,5 @@ class SaveDataset(io.ComfyNode):
         graph = {"prompt": cls.hidden.prompt, **extra}
         told = {key: json.dumps(value) for key, value in graph.items() if value is not None}
         saved = save_batch(Path(root), Origin(cohort, patient, eye, told), frames, drawn)
-        text = f"{len(frames)} frames added to {root}, {saved} in all; synthetic, not for clinical use"
+        text = f"{saved.added} frames added, {saved.total} in all; synthetic, not for clinical use\n{root}"
         return io.NodeOutput(root, ui=ui.PreviewText(text))

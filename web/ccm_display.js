@@ -5,13 +5,15 @@
 import { app } from "../../scripts/app.js";
 
 const WIDGET = "ccm_display";
-const MOST_PX = 260; // higher contents scroll
+const MOST_PX = 260; // higher contents scroll, unless the node has room
+const MARGIN = 10; // of a widget in its node
 // Title colours by stage, the last part of the category; the light theme makes them light.
 const STAGES = { mask: "#23502f", generate: "#1f4a6b", measure: "#694512", evaluate: "#4d3b6b" };
 const STYLE = `
 .ccm-display { overflow: auto; box-sizing: border-box; padding: 6px 8px; border-radius: 4px; user-select: text;
   color: var(--input-text); background: var(--comfy-input-bg); font: 12px/1.4 ui-monospace, Consolas, Menlo, monospace; }
-.ccm-display pre { margin: 0; font: inherit; white-space: pre; }
+.ccm-display pre { margin: 0; font: inherit; white-space: pre-wrap; }
+.ccm-display pre.columns { white-space: pre; }
 .ccm-display table { border-collapse: collapse; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .ccm-display th, .ccm-display td { padding: 1px 8px; text-align: right; border-bottom: 1px solid var(--border-color); }
 .ccm-display th:first-child, .ccm-display td:first-child { text-align: left; }
@@ -46,6 +48,13 @@ function drawTable({ columns, rows, note }) {
   return note ? [table, element("p", note)] : [table];
 }
 
+// Sentences are wrapped to the width of the node; columns that spaces align would fall apart, and scroll.
+function drawText(text) {
+  const drawn = element("pre", text);
+  if (/\S {2,}\S/.test(text)) drawn.className = "columns";
+  return [drawn];
+}
+
 function display(node) {
   const widget = node.widgets?.find(({ name }) => name === WIDGET);
   if (widget) return widget.element;
@@ -54,16 +63,18 @@ function display(node) {
   box.addEventListener("wheel", (event) => {
     if (!event.ctrlKey && box.scrollHeight > box.clientHeight) event.stopPropagation();
   });
-  const height = () => Math.min(box.ccmHeight ?? 60, MOST_PX);
-  node.addDOMWidget(WIDGET, WIDGET, box, { serialize: false, hideOnZoom: false, getMinHeight: height }).serialize = false;
+  const getMaxHeight = () => box.ccmHeight ?? 60; // what the node has beyond that belongs to its pictures
+  const getMinHeight = () => Math.min(getMaxHeight(), MOST_PX);
+  const options = { serialize: false, hideOnZoom: false, getMinHeight, getMaxHeight };
+  node.addDOMWidget(WIDGET, WIDGET, box, options).serialize = false;
   return box;
 }
 
-// The height of the contents: the box itself is stretched to the node, and may not be laid out yet.
-function measure(contents) {
+// The height of the contents in a node of this width: the box itself may not be laid out yet.
+function measure(contents, width) {
   const probe = element("div", contents.map((part) => part.cloneNode(true)));
   probe.className = "ccm-display";
-  probe.style.cssText = "position: absolute; visibility: hidden";
+  probe.style.cssText = `position: absolute; visibility: hidden; width: ${width}px`;
   document.body.append(probe);
   const height = probe.offsetHeight + 16; // and a scroll bar below
   probe.remove();
@@ -74,9 +85,9 @@ function show(node, output) {
   const [table] = output?.ccm_table ?? [];
   const text = (output?.text ?? []).join("\n");
   if (!table && !text) return;
-  const contents = table ? drawTable(table) : [element("pre", text)];
+  const contents = table ? drawTable(table) : drawText(text);
   const box = display(node);
-  box.ccmHeight = measure(contents) + 20; // the margins of a widget
+  box.ccmHeight = measure(contents, node.size[0] - 2 * MARGIN) + 2 * MARGIN;
   box.replaceChildren(...contents);
   const [width, height] = node.computeSize();
   node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);

@@ -78,6 +78,10 @@ class DatasetFolder:
         """
         return {row["item"]: row.get("request", "") for _, row in self._held(rehash)}
 
+    def pixels(self) -> set[str]:
+        """Return the hashes of the pixels of all frames that are there."""
+        return {row["pixels_sha256"] for _, row in self._held(rehash=False)}
+
     def save(self, place: Place, pictures: Pictures, told: dict[str, Any]) -> m.Row:
         """Write frame and mask, marked as synthetic, and return the row for the manifest, `told` included."""
         known = {"item": place.name, "cohort": place.cohort, "patient": place.patient}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,12 +16,15 @@ from ..cohorts import parse_cohort
 from ..errors import ImageError, MaskError
 from ..images import ASPECT_TOLERANCE, FIELD_UM
 from .folder import DatasetFolder, Pictures, Place, check_label
-from .marks import encode
+from .marks import encode, sha256
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Whose frames they are meant to be, and the texts, such as the graph, that every PNG carries."""
+    """Whose frames they are meant to be, and the texts, such as the graph, that every PNG carries.
+
+    Without a patient, each frame is of an invented one of its own.
+    """
 
     cohort: str
     patient: str
@@ -28,23 +32,37 @@ class Origin:
     texts: Mapping[str, str]
 
 
-def save_batch(root: Path, origin: Origin, frames: np.ndarray, masks: np.ndarray | None) -> int:
-    """Add frames [B,H,W] in 0..1 and their masks, [B,H,W], one for all or None; return how many there are in all.
+class Saved(NamedTuple):
+    """How many frames were new, and how many the data set has now."""
+
+    added: int
+    total: int
+
+
+def save_batch(root: Path, origin: Origin, frames: np.ndarray, masks: np.ndarray | None) -> Saved:
+    """Add frames [B,H,W] in 0..1 and their masks, [B,H,W], one for all or None.
+
+    A frame that the data set has already, pixel for pixel, as after the same seed, is not added again.
 
     Raises CohortError, DataError for a patient that no file name can have, ImageError for frames that are not
     square, and MaskError where masks and frames do not go together.
     """
     _check(frames, masks)
-    cohort, patient = parse_cohort(origin.cohort).value, check_label("patient", origin.patient)
+    cohort = parse_cohort(origin.cohort).value
+    patient = origin.patient and check_label("patient", origin.patient)
     with DatasetFolder(root) as folder:
-        taken = _taken(folder, patient, origin.eye)
-        for index, frame in enumerate(frames):
-            place = Place(cohort, patient, origin.eye, taken + index + 1)
+        known = folder.pixels()
+        places = _places(folder, cohort, patient, origin.eye)
+        added = 0
+        for index, frame in enumerate(map(_bytes, frames)):
+            if sha256(frame.tobytes()) in known:
+                continue
             mask = None if masks is None else encode(_bytes(masks[index % len(masks)] > 0.5))
             told = {"um_per_px": round(FIELD_UM / frame.shape[1], 6), **_graph_hash(origin.texts)}
-            pictures = Pictures(encode(_bytes(frame), origin.texts), mask)
-            folder.manifest.append([folder.save(place, pictures, told)])
-        return folder.finish()
+            pictures = Pictures(encode(frame, origin.texts), mask)
+            folder.manifest.append([folder.save(next(places), pictures, told)])
+            added += 1
+        return Saved(added, folder.finish())
 
 
 def _check(frames: np.ndarray, masks: np.ndarray | None) -> None:
@@ -61,10 +79,15 @@ def _check(frames: np.ndarray, masks: np.ndarray | None) -> None:
         )
 
 
-def _taken(folder: DatasetFolder, patient: str, eye: str) -> int:
-    """How many frames of this eye there are."""
-    rows = (row for _, row in folder.manifest.rows())
-    return sum(row["patient"] == patient and row["eye"] == eye for row in rows)
+def _places(folder: DatasetFolder, cohort: str, patient: str, eye: str) -> Iterator[Place]:
+    """The places that are free: further frames of the patient's eye, or further patients of the cohort."""
+    rows = [row for _, row in folder.manifest.rows()]
+    if patient:
+        taken = sum(row["patient"] == patient and row["eye"] == eye for row in rows)
+        return (Place(cohort, patient, eye, number) for number in count(taken + 1))
+    known = {row["patient"] for row in rows}
+    invented = (f"SYN{cohort}{number:05}" for number in count(1))
+    return (Place(cohort, name, eye, 1) for name in invented if name not in known)
 
 
 def _bytes(grey: np.ndarray) -> np.ndarray:

@@ -2,8 +2,7 @@
 
 Convention, part of every number: grey values in 0..1 (data range 1), Gaussian window of sigma 1.5 px cut at
 3.5 sigma (11 x 11 px), population covariance, mean over all windows that lie wholly inside the frame, K1 =
-0.01, K2 = 0.03. Other conventions give other numbers for the same pair (SSIM 0.606 here can be 0.635 or
-0.853).
+0.01, K2 = 0.03. Other conventions give other numbers for the same pair.
 """
 
 from __future__ import annotations

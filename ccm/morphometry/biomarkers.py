@@ -193,10 +193,11 @@ def box_counting_dimension(
         return float("nan")
     points = orientation.turn(np.concatenate(pieces), size_um)
     standing = size_um[::-1] if orientation.transpose else size_um
-    points = np.minimum(points, np.nextafter(standing, 0.0))  # the far edge belongs to the last box
     middles, seams = 0.5 * (points[1:] + points[:-1]), _seams(pieces)
     middles[seams] = points[seams]
-    columns, rows = (np.concatenate([points, middles]).T / BOXES_UM[0]).astype(np.intp)
+    indices = (np.concatenate([points, middles]) / BOXES_UM[0]).astype(np.intp)
+    last = np.maximum(np.rint(np.divide(standing, BOXES_UM[0])), 1.0).astype(np.intp) - 1
+    columns, rows = np.minimum(indices, last).T  # the far edge, and a sliver of a box, belong to the last box
     coarsest = 2 ** (len(BOXES_UM) - 1)  # smallest boxes along the side of a largest one
     entered = np.zeros([-(-(int(index.max()) + 1) // coarsest) * coarsest for index in (rows, columns)], bool)
     entered[rows, columns] = True

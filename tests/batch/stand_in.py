@@ -1,7 +1,7 @@
 """A stand-in for ComfyUI: its routes and the way it keeps queue, history and files, with a picture in place of a model.
 
 `python stand_in.py --port N [--seconds S] [--fault KIND] [--size PX]` serves 127.0.0.1. A picture depends on the inputs
-of the graph alone, as a model's does. Faults: 500, hang, garbage, foreign, foreign-picture, cut, refuse, fail,
+of the graph alone, as a model's does. Faults: 500, hang, garbage, foreign, foreign-picture, cut, refuse, half, fail,
 lost-picture, interrupted; `--faulty N` lets only the first N prompts suffer it.
 """
 
@@ -50,13 +50,21 @@ class StandIn:
         number = len(self.posted)
         self.pending.append([number, body["prompt_id"], body["prompt"], {"client_id": body["client_id"]}, []])
         self.work.set()
-        return web.json_response({"prompt_id": body["prompt_id"], "number": number, "node_errors": {}})
+        wrong: dict[str, Any] = {}
+        if self.suffers("half"):  # queued, although an output that is not the frame cannot be made
+            self.served += 1
+            wrong = _wrong("12", "SaveImage", "this one is left out")
+        return web.json_response({"prompt_id": body["prompt_id"], "number": number, "node_errors": wrong})
 
     def _refused(self, node: str, data: dict[str, Any], details: str) -> web.Response:
-        error = {"type": "invalid", "message": "Value not in list", "details": details, "extra_info": {}}
-        errors = {node: {"errors": [error], "class_type": data["class_type"], "dependent_outputs": []}}
+        errors = _wrong(node, data["class_type"], details)
         told = {"error": {"message": "Prompt outputs failed validation"}, "node_errors": errors}
         return web.json_response(told, status=400)
+
+    async def drop(self, request: web.Request) -> web.Response:
+        dropped = (await request.json())["delete"]
+        self.pending = [entry for entry in self.pending if entry[1] not in dropped]
+        return web.Response()
 
     async def queue(self, request: web.Request) -> web.Response:
         return web.json_response({"queue_running": self.running, "queue_pending": self.pending})
@@ -150,6 +158,12 @@ class StandIn:
         return await handler(request)
 
 
+def _wrong(node: str, kind: str, details: str) -> dict[str, Any]:
+    """What ComfyUI says of a node that it refuses."""
+    error = {"type": "invalid", "message": "Value not in list", "details": details, "extra_info": {}}
+    return {node: {"errors": [error], "class_type": kind, "dependent_outputs": []}}
+
+
 def picture(graph: dict[str, Any], size: int) -> bytes:
     """A PNG of noise that depends on the graph's inputs, with the graph inside, as SaveImage writes it."""
     fixed = {node: (data["class_type"], data["inputs"]) for node, data in graph.items()}
@@ -190,7 +204,7 @@ async def main(options: argparse.Namespace) -> None:
             {"system": {}, "posted": len(server.posted), "unique": len(set(server.posted))}
         )
 
-    async def free(request: web.Request) -> web.Response:
+    async def nothing(request: web.Request) -> web.Response:
         return web.Response()
 
     app.add_routes(
@@ -203,7 +217,9 @@ async def main(options: argparse.Namespace) -> None:
             web.get("/ws", server.socket),
             web.post("/prompt", server.prompt),
             web.post("/upload/image", server.upload),
-            web.post("/free", free),
+            web.post("/queue", server.drop),
+            web.post("/interrupt", nothing),
+            web.post("/free", nothing),
         ]
     )
     runner = web.AppRunner(app)

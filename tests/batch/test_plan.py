@@ -176,6 +176,28 @@ def test_slots_lead_to_titles_or_ids_and_near_misses_are_named(tmp_path: Path) -
         workflow(seed="Sampler.seed")
 
 
+def test_a_mask_that_a_graph_makes_is_replaced_and_what_the_frame_does_not_need_is_left_out(
+    tmp_path: Path,
+) -> None:
+    made = {"class_type": "CCM_GenerateNerveMask", "inputs": {"seed": 3}}
+    control = {"class_type": "CCM_ApplyNerveMaskControl", "inputs": {"mask": ["1", 0], "strength": 1.0}}
+    sampler = {"class_type": "KSampler", "inputs": {"seed": 0, "positive": ["2", 0]}}
+    save = {"class_type": "SaveImage", "inputs": {"images": ["3", 0]}}
+    quality = {"class_type": "CCM_FrameQuality", "inputs": {"image": ["3", 0]}}
+    graph = {"1": made, "2": control, "3": sampler, "4": save, "5": quality}
+    (tmp_path / "g.json").write_text(json.dumps(graph))
+    slots = {"frame": "SaveImage", "seed": "KSampler.seed", "mask": "CCM_ApplyNerveMaskControl.mask"}
+    workflow = read_workflow(small_plan(tmp_path, graph={"file": "g.json", "slots": slots}))
+    filled = workflow.fill({"mask": "a.png [temp]", "seed": 7})
+    assert set(filled) == {"2", "3", "4", "ccm_mask"}
+    assert filled["ccm_mask"]["class_type"] == "LoadImageMask"
+    assert filled["ccm_mask"]["inputs"] == {"image": "a.png [temp]", "channel": "red"}
+    assert filled["2"]["inputs"] == {"mask": ["ccm_mask", 0], "strength": 1.0}
+    with pytest.raises(PlanError, match="slot seed leads to 'seed' of node 1, which the frame does not"):
+        slots["seed"] = "CCM_GenerateNerveMask.seed"
+        read_workflow(small_plan(tmp_path, graph={"file": "g.json", "slots": slots}))
+
+
 def test_a_graph_for_the_browser_is_refused_with_what_to_export(tmp_path: Path) -> None:
     (tmp_path / "g.json").write_text(json.dumps({"nodes": [], "links": []}))
     with pytest.raises(PlanError, match=r"graph for the browser.*Export \(API\)"):

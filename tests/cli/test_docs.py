@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ccm_pack.cli import docs_help_pictures, docs_locales, docs_pictures
+from ccm_pack.ccm.cohorts import Cohort
+from ccm_pack.cli import docs_help_pictures, docs_locales, docs_pictures, docs_place, docs_thumbnails
 
 NODE = {
     "display_name": "Measure",
@@ -42,9 +43,32 @@ def test_the_icon_shows_mask_main_fibres_and_branches() -> None:
         assert (np.abs(icon - colour).max(axis=2) < 0.02).sum() > 500
 
 
-@pytest.mark.parametrize("name", ["nerve_masks", "prepared_mask", "tracing"])
-def test_a_help_picture_holds_its_panels_side_by_side(name: str) -> None:
-    picture = getattr(docs_help_pictures, name)()
-    panels = (picture.shape[1] + 8) // (docs_help_pictures.SIDE + 8)
-    assert panels == {"nerve_masks": 3, "prepared_mask": 2, "tracing": 3}[name]
+@pytest.mark.parametrize(
+    ("node", "panels"),
+    [("CCM_GenerateNerveMask", 3), ("CCM_PrepareNerveMask", 2), ("CCM_NerveMaskConcat", 4)],
+)
+def test_a_help_picture_is_as_wide_as_its_panels(node: str, panels: int) -> None:
+    picture = docs_help_pictures.PICTURES[node]()
+    side = min((docs_help_pictures.WIDTH + docs_help_pictures.GAP) // panels - docs_help_pictures.GAP, 256)
+    assert picture.shape[1] == panels * (side + docs_help_pictures.GAP) - docs_help_pictures.GAP
     assert 0.0 <= picture.min() and picture.max() <= 1.0
+
+
+def test_a_node_stands_between_what_feeds_it_and_what_it_feeds() -> None:
+    alone = docs_place.place("CCM_LoadNano", "first_steps", {})
+    between = docs_place.place("CCM_NerveMaskReference", "qwen_image_edit", {})
+    step = docs_place.BOX + docs_place.BETWEEN
+    assert alone.shape[1] == 2 * docs_place.MARGIN + docs_place.BOX + step
+    assert between.shape[1] == alone.shape[1] + step
+
+
+def test_every_template_gets_a_thumbnail() -> None:
+    frames = {cohort: docs_thumbnails._phantoms(cohort) for cohort in Cohort}
+    material = docs_thumbnails.Material(frames, frames[Cohort.T1DPN][0], frames)
+    templates = {file.stem: file for file in docs_thumbnails.TEMPLATES.glob("*.json")}
+    assert set(docs_thumbnails.DRAWN) <= set(templates)
+    for name, file in templates.items():
+        draw = docs_thumbnails.DRAWN.get(name)
+        picture = draw(material) if draw else docs_thumbnails._foundation(file)
+        assert picture.shape == (384, 384, 3) and 0.0 <= picture.min() < picture.max() <= 1.0, name
+        assert file.with_suffix(".jpg").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
 import shutil
@@ -11,11 +12,13 @@ import textwrap
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from ccm_pack.batch import run as batch
 from ccm_pack.batch.engines.local import Local
 from ccm_pack.batch.plan import Plan, read_plan
+from ccm_pack.batch.server import ItemFault, connect
 from ccm_pack.ccm.dataset.manifest import Manifest
 from ccm_pack.ccm.dataset.marks import read_mark, read_texts
 from ccm_pack.ccm.frames.listing import list_frames
@@ -91,6 +94,39 @@ def test_frames_that_are_not_good_enough_are_drawn_again_and_then_left_out(
     assert "below 1" in told[0]["error"] and "3 items have no frame" in (plan.folder / "README.md").read_text(
         "utf-8"
     )
+
+
+def test_the_graph_of_the_browser_template_makes_a_data_set_with_its_masks(
+    server: Any, tmp_path: Path
+) -> None:
+    counts = [f"cohorts.{cohort}.count=1" for cohort in ("Control", "T1NoDPN", "T1DPN")]
+    folder = f"dataset.folder={(tmp_path / 'set').as_posix()!r}"
+    chosen = (*counts, folder, "settings.steps=3", "quality.measure=false", "quality.gate=false")
+    plan = read_plan(PLAN.with_name("data_set_overnight.toml"), chosen)
+    assert batch.run(plan, partial(Local, addresses=[server.address])).frames == 3
+    row = rows(plan)[0]
+    graph = json.loads(read_texts((plan.folder / row["file"]).read_bytes())["prompt"])
+    assert graph["ccm_mask"]["inputs"]["image"].startswith("ccm_batch/")
+    assert "CCM_GenerateNerveMask" not in {node["class_type"] for node in graph.values()}
+    assert all((plan.folder / told["mask"]).is_file() for told in rows(plan))
+
+
+def test_a_graph_of_which_an_output_is_invalid_is_refused_and_the_node_named(server: Any) -> None:
+    """ComfyUI would queue the rest of it."""
+    grey = {"width": 64, "height": 64, "batch_size": 1, "color": 0x070A0D}
+    graph = {
+        "1": {"class_type": "EmptyImage", "inputs": grey},
+        "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+        "3": {"class_type": "EmptyImage", "inputs": grey | {"width": -1}},
+        "4": {"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}},
+    }
+
+    async def ask() -> None:
+        async with connect(server.address, 30.0, 60.0) as connection:
+            await connection.run(graph, str(uuid4()), "2")
+
+    with pytest.raises(ItemFault, match=r"not all of its outputs can be made; node 3 \(EmptyImage\)"):
+        asyncio.run(ask())
 
 
 def test_the_node_writes_the_same_layout(server: Any, client: Any) -> None:

@@ -22,6 +22,14 @@ PAGES = [
 CODE = re.compile(r"`([^`\n]+)`|^ {4}(\S.*)$", re.MULTILINE)
 OURS = re.compile(r"(?:^|[\s(])(?:python3?|python3\.\d+) \. ([^#|]*)")
 MAKE = re.compile(r"^make ([a-z][\w-]*)")
+FIGURE = re.compile(
+    r"\d(?:\.\d+)?e-\d+|\b\d[\d.]* (?:ms|MB)\b|\b[\d,.]+ (?:x\)|times faster)|\b0\.\d{3}\b"
+)  # what was measured reads like this; sections that begin so hold defaults instead
+DEFAULTS = "### ["
+IN_THE_PACK = ("tests/", "training/", "workflows/", "weights/")
+PRINTS = re.compile(
+    r"python \. (?:bench|test|evaluate|utility|ablate|train|adapter) |make (?:bench-|ablation|report)"
+)
 
 
 def snippets(page: Path) -> Iterator[str]:
@@ -45,6 +53,14 @@ def flags_of(parser: argparse.ArgumentParser) -> set[str]:
     return flags
 
 
+def flags_of_bench(name: str) -> set[str]:
+    """The options that the source of a benchmark declares."""
+    module = ROOT / "benchmarks" / name.replace("-", "_")
+    files = [module.with_suffix(".py"), *module.glob("*.py")]
+    text = "".join(file.read_text("utf-8") for file in files if file.is_file())
+    return set(re.findall(r'"(--[a-z-]+)"', text))
+
+
 def choices_of(parser: argparse.ArgumentParser) -> set[str]:
     """What may stand first after the command, where that is a list; empty where anything may."""
     for action in parser._actions:
@@ -62,12 +78,14 @@ def test_every_command_that_a_page_names_exists(page: Path) -> None:
             if name.startswith("<"):  # `python . <command>`
                 continue
             assert name in commands, f"`python . {told}`"
+            missing = [word for word in rest if word.startswith(IN_THE_PACK) and not (ROOT / word).exists()]
+            assert not missing, f"`python . {told}`: no {missing}"
             if commands[name].passes_on:
                 continue
             parser = parser_of(commands[name])
-            if name != "bench":  # its options are those of the module that it runs
-                used = {word.partition("=")[0] for word in rest if word.startswith("--")}
-                assert used <= flags_of(parser), f"`python . {told}`: no option {used - flags_of(parser)}"
+            used = {word.partition("=")[0] for word in rest if word.startswith("--")}
+            known_flags = flags_of_bench(rest[0]) if name == "bench" else flags_of(parser)
+            assert used <= known_flags, f"`python . {told}`: no option {used - known_flags}"
             known = choices_of(parser)
             if known and rest and not rest[0].startswith("-"):
                 assert set(rest[0].split("|")) <= known, f"`python . {told}`"
@@ -87,3 +105,21 @@ def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
 def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8")):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_section_with_a_measured_figure_names_the_command_that_prints_it(page: Path) -> None:
+    for section in re.split(r"^(?=#+ )", page.read_text("utf-8"), flags=re.MULTILINE):
+        figures = FIGURE.findall(section)
+        if figures and not section.startswith(DEFAULTS):
+            assert PRINTS.search(section), f"{section.splitlines()[0]}: {figures}"
+
+
+def test_every_figure_of_the_readme_has_its_command_beside_it() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    rows = re.findall(
+        r"^\| (.+) \| (.+) \| (.+) \|$", text.split("## Measured")[1].split("## ")[0], re.MULTILINE
+    )
+    assert len(rows) > 5
+    for what, _, command in rows[1:]:
+        assert PRINTS.search(f"{command} ") or command == "the same", what

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,18 @@ def import_host() -> None:
 
     args.cpu = not torch.cuda.is_available()
     args.use_pytorch_cross_attention = True
+    _import_models()
+
+
+def _import_models() -> None:
+    """Import the models without the warnings about optional packages, of models that are not trained here."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        import_module("comfy.sd")
+    finally:
+        root.setLevel(level)
 
 
 def leave_inference_mode(module: torch.nn.Module) -> None:

@@ -179,7 +179,12 @@ def _thin(balance: dict[str, Counter[str]]) -> list[str]:
     """Name sets without a cohort that others have, and cohorts a third or less of the largest."""
     balance = {cohort: counts for cohort, counts in balance.items() if cohort != NO_COHORT}
     used = [name for name in SPLITS if any(counts[name] for counts in balance.values())]
-    told = [f"No {cohort} in {n}" for cohort, counts in balance.items() for n in used if not counts[n]]
+    told = [
+        f"No {cohort} in {n}: take more patients, or other data.fractions"
+        for cohort, counts in balance.items()
+        for n in used
+        if not counts[n]
+    ]
     most = max((counts.total() for counts in balance.values()), default=0)
     small = [cohort for cohort, counts in balance.items() if 3 * counts.total() <= most]
     return told + [f"{cohort} has a third or less of the frames of the largest cohort" for cohort in small]

@@ -132,15 +132,30 @@ def test_the_tables_serve_the_trainer_monai_and_bids(tmp_path: Path) -> None:
 def test_frames_of_a_graph_are_added_to_those_before(tmp_path: Path) -> None:
     origin = Origin("Control", "SYN9", "OD", {"prompt": "{}"})
     frames = np.stack([GREY / 255, GREY / 128]).astype(np.float32)
-    assert save_batch(tmp_path, origin, frames, np.ones((1, 4, 4), np.float32)) == 2
-    assert save_batch(tmp_path, origin, frames, None) == 4
+    assert save_batch(tmp_path, origin, frames, np.ones((1, 4, 4), np.float32)) == (2, 2)
+    assert save_batch(tmp_path, origin, 1.0 - frames, None) == (2, 4)
     names = sorted(file.name for file in (tmp_path / "frames").rglob("*.png"))
     assert names == [f"sub-SYN9_sample-OD_run-{n:03}_CONF.png" for n in (1, 2, 3, 4)]
     assert (decode((tmp_path / "frames" / "Control" / names[0]).read_bytes()) == GREY).all()
     assert len(list((tmp_path / "masks").rglob("*.png"))) == 2
 
 
-@pytest.mark.parametrize("patient", ["John Smith", "", "a/b", "Müller"])
+def test_a_frame_that_is_there_is_not_added_again(tmp_path: Path) -> None:
+    frames = np.stack([GREY / 255, GREY / 128]).astype(np.float32)
+    assert save_batch(tmp_path, Origin("Control", "SYN9", "OD", {}), frames[:1], None) == (1, 1)
+    assert save_batch(tmp_path, Origin("Control", "SYN9", "OD", {}), frames, None) == (1, 2)
+
+
+def test_without_a_patient_each_frame_of_a_graph_is_of_a_new_one(tmp_path: Path) -> None:
+    frames = np.arange(2 * 16, dtype=np.float32).reshape(2, 4, 4) / 255
+    for number, cohort in enumerate(("Control", "T1DPN", "Control")):
+        save_batch(tmp_path, Origin(cohort, "", "OS", {}), frames + number / 2, np.ones_like(frames))
+    records = list_frames(tmp_path).records
+    wanted = [f"SYNControl{n:05}" for n in (1, 2, 3, 4)] + ["SYNT1DPN00001", "SYNT1DPN00002"]
+    assert sorted(str(record.patient) for record in records) == wanted
+
+
+@pytest.mark.parametrize("patient", ["John Smith", " ", "a/b", "Müller"])
 def test_a_patient_that_no_file_can_be_named_after_is_refused(tmp_path: Path, patient: str) -> None:
     with pytest.raises(DataError, match="letters and digits"):
         save_batch(tmp_path, Origin("Control", patient, "OD", {}), np.zeros((1, 4, 4), np.float32), None)

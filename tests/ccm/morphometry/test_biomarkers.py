@@ -74,6 +74,12 @@ def test_a_grid_of_lines_has_a_higher_dimension_than_one_line() -> None:
     assert 1.6 < measure(grid).cnfrd <= 2.0
 
 
+def test_the_dimension_does_not_jump_where_a_rounded_pixel_size_makes_the_field_a_little_larger() -> None:
+    mask = draw([(line_through((192, 192), angle), 3.0) for angle in (10.0, 50.0, 95.0)])
+    exact, rounded = (measure_nerves(mask, size).cnfrd for size in (400 / 384, 1.0417))
+    assert rounded == pytest.approx(exact, abs=0.005)
+
+
 def test_floats_above_one_half_and_whole_numbers_above_zero_are_nerve() -> None:
     mask = draw([(line_through((192, 192), 30.0), 4.0)])
     expected = measure(mask).length_um

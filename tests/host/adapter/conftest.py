@@ -132,7 +132,14 @@ class Lab:
         errors = {
             name: self.relative(weights[name].double() - base[name].double(), expected(name)) for name in base
         }
+        print(f"weights: error {max(errors.values()):.1e} of the change")
         assert max(errors.values()) <= 1e-5, errors
+
+    def assert_output(self, model: Any, expected: Tensor) -> None:
+        """The diffusion model computes `expected` to within 1e-5."""
+        error = self.relative(self.output(model), expected)
+        print(f"output: error {error:.1e}")
+        assert error <= 1e-5
 
     def train(self, *, use_dora: bool, seed: int) -> Trained:
         """Inject an adapter by PEFT into the host's model and give it values as after a training."""

@@ -45,6 +45,12 @@ SEEN = f"""() => {{
     return texts.length && texts.every(({{ visible, text }}) => visible && text.trim()) ? texts : null;
 }}"""
 
+# Rectangles of nodes, title included, and of groups: [title, x, y, width, height].
+PLACES = """() => {
+    const titled = ({ title, pos, size }) => [title, pos[0], pos[1] - 30, size[0], size[1] + 30];
+    return [app.graph._nodes.map(titled), app.graph._groups.map(({ title, pos, size }) => [title, ...pos, ...size])];
+}"""
+
 
 def find_browser() -> str:
     """Return the path of a Chromium; without one the tests skip, or fail where CI demands it."""
@@ -104,6 +110,25 @@ def set_widgets(page: Any, values: list[tuple[str, str, object]]) -> None:
         }""",
         values,
     )
+
+
+def misplaced(page: Any) -> list[str]:
+    """What is wrong with the layout: nodes that overlap or lie in no group, groups that are not left to right."""
+    nodes, groups = page.evaluate(PLACES)
+    pairs = [(a, b) for i, a in enumerate(nodes) for b in nodes[:i] if _apart(a, b) < 0]
+    alone = [node for node in nodes if not any(_within(node, group) for group in groups)]
+    mixed = [(a, b) for a, b in zip(groups, groups[1:], strict=False) if a[1] + a[3] > b[1]]
+    found = {"nodes overlap": pairs, "in no group": alone, "groups not left to right": mixed}
+    return [f"{what}: {which}" for what, cases in found.items() for which in cases]
+
+
+def _apart(a: list[Any], b: list[Any]) -> float:
+    """The larger of the horizontal and the vertical gap of two rectangles; below 0 they overlap."""
+    return max(max(a[1] - b[1] - b[3], b[1] - a[1] - a[3]), max(a[2] - b[2] - b[4], b[2] - a[2] - a[4]))
+
+
+def _within(node: list[Any], group: list[Any]) -> bool:
+    return all(group[i] <= node[i] and node[i] + node[i + 2] <= group[i] + group[i + 2] + 1 for i in (1, 2))
 
 
 def complaints(page: Any) -> list[str]:

@@ -6,7 +6,6 @@ import importlib
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import browser_session as session
@@ -23,7 +22,7 @@ NEEDS_WEIGHTS = {  # templates that are only opened here; tests/host/foundation 
 }
 RUNNABLE = [name for name in TEMPLATES if name not in NEEDS_WEIGHTS]
 QUICK: list[tuple[str, str, object]] = [("KSampler", "steps", 3)]
-FRAMES = "the folder of phantoms"
+FRAMES, OTHERS = "a folder of phantoms", "a folder of other phantoms"
 # What to set before a template runs; its own values serve where nothing is said.
 PREPARED: dict[str, list[tuple[str, str, object]]] = {
     "cohort_comparison": [
@@ -32,7 +31,10 @@ PREPARED: dict[str, list[tuple[str, str, object]]] = {
         ("CCM_CohortPlot", "labels", "cohort\nControl\nT1NoDPN\nT1DPN"),
     ],
     "measure_my_frames": [("CCM_LoadFrames", "path", FRAMES)],
-    "real_against_synthetic": [("CCM_LoadFrames", "path", FRAMES)],
+    "real_against_synthetic": [
+        ("Real frames", "path", FRAMES),
+        ("Generated frames", "path", OTHERS),
+    ],
 }
 
 
@@ -43,11 +45,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def frames(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Folders of phantoms by the names that PREPARED uses."""
     phantoms = importlib.import_module("ccm_pack.training.data.phantoms")
     folder = tmp_path_factory.mktemp("frames")
-    phantoms.write_phantoms(phantoms.PhantomRequest(patients=3, frames=1), folder, workers=1)
-    return folder
+    for seed, name in enumerate((FRAMES, OTHERS)):
+        request = phantoms.PhantomRequest(patients=3, frames=1, seed=seed)
+        phantoms.write_phantoms(request, folder / name, workers=1)
+    return {name: str(folder / name) for name in (FRAMES, OTHERS)}
 
 
 @pytest.fixture
@@ -75,10 +80,10 @@ def page(tab: Any, server: Any) -> Any:
 
 
 def values_for(
-    name: str, frames: Path, steps: list[tuple[str, str, object]]
+    name: str, frames: dict[str, str], steps: list[tuple[str, str, object]]
 ) -> list[tuple[str, str, object]]:
     known = steps + PREPARED.get(name, [])
-    return [(node, widget, str(frames) if value == FRAMES else value) for node, widget, value in known]
+    return [(node, widget, frames.get(str(value), value)) for node, widget, value in known]
 
 
 def open_whole(page: Any, server: Any, name: str) -> None:
@@ -86,8 +91,10 @@ def open_whole(page: Any, server: Any, name: str) -> None:
     answer = page.request.get(f"{server.address}/api/workflow_templates/ComfyUI-CCM/{name}.jpg")
     assert answer.ok and answer.headers["content-type"] == "image/jpeg", f"workflows/{name}.jpg is missing"
     session.open_template(page, server, name)
-    missing = "() => app.graph._nodes.filter(n => !LiteGraph.registered_node_types[n.type]).map(n => n.type)"
+    missing = f"() => app.graph._nodes.map((node) => node.type).filter((type) => !{KNOWN})"
     assert page.evaluate(missing) == []
+    assert session.misplaced(page) == []
+    assert page.evaluate("() => app.canvas.ds.scale") >= 0.6  # below, ComfyUI draws no text
 
 
 def run(page: Any, server: Any, name: str, values: list[tuple[str, str, object]]) -> None:
@@ -103,8 +110,10 @@ def run(page: Any, server: Any, name: str, values: list[tuple[str, str, object]]
     texts = page.wait_for_function(session.SEEN).json_value()
     assert all(session.contrast(one["style"]) >= 4.5 for one in texts)
     assert session.complaints(page) == []
+    assert session.misplaced(page) == []  # nodes grow with what they show
 
 
+KNOWN = "LiteGraph.registered_node_types[type]"
 SHOW_PICTURES = ("SaveImage", "PreviewImage", "MaskPreview", "CCM_GenerateNerveMask", "CCM_CohortPlot")
 
 
@@ -124,9 +133,30 @@ def test_a_template_that_needs_weights_sends_the_graph_of_the_api_and_says_what_
     assert "weight file" in problem and "safetensors (of " in problem
 
 
+def test_the_graph_of_the_batch_template_is_that_of_its_plan(tab: Any, server: Any) -> None:
+    open_whole(tab, server, "data_set_overnight")
+    sent = tab.evaluate("async () => (await app.graphToPrompt()).output")
+    api = json.loads((session.ROOT / "workflows" / "api" / "data_set_overnight.json").read_text("utf-8"))
+    assert sent == api
+
+
+def test_runs_of_the_training_template_take_turns_and_give_a_data_set_that_can_be_trained_on(
+    tab: Any, server: Any
+) -> None:
+    open_whole(tab, server, "train_an_adapter")
+    session.set_widgets(tab, QUICK)
+    for _ in range(3):
+        assert tab.evaluate(session.RUN) == ""
+    folder = server.base / "output" / "ccm_training"
+    records = importlib.import_module("ccm_pack.ccm.frames.listing").list_frames(folder).records
+    assert {record.cohort for record in records} == {"Control", "T1NoDPN", "T1DPN"}
+    assert len({record.patient for record in records}) == len(records) >= 6
+    assert all(record.mask is not None for record in records)
+
+
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_a_template_opens_and_runs_from_the_page_and_shows_pictures_and_tables(
-    tab: Any, server: Any, frames: Path, name: str
+    tab: Any, server: Any, frames: dict[str, str], name: str
 ) -> None:
     run(tab, server, name, values_for(name, frames, QUICK))
 
@@ -134,23 +164,29 @@ def test_a_template_opens_and_runs_from_the_page_and_shows_pictures_and_tables(
 @pytest.mark.soak
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize("width", [1280, 1920])
-@pytest.mark.parametrize("name", RUNNABLE)
+@pytest.mark.parametrize("name", TEMPLATES)
 def test_screenshots_of_every_template_at_two_sizes_in_two_themes(
-    tab: Any, server: Any, frames: Path, name: str, width: int, theme: str
+    tab: Any, server: Any, frames: dict[str, str], name: str, width: int, theme: str
 ) -> None:
-    """They lie in output/screenshots, to be looked at."""
+    """They lie in output/screenshots, to be looked at: as it opens, and what was run also as a whole."""
     tab.set_viewport_size({"width": width, "height": width * 9 // 16})
     session.settings(tab, server, Comfy__ColorPalette=theme, Comfy__Minimap__Visible=False)
-    run(tab, server, name, values_for(name, frames, []))
-    tab.evaluate("() => app.canvas.fitViewToSelectionAnimated({ duration: 50 })")
-    tab.wait_for_timeout(2000)
+    if name in NEEDS_WEIGHTS:
+        open_whole(tab, server, name)
+    else:
+        run(tab, server, name, values_for(name, frames, []))
     folder = session.ROOT / "output" / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
+    tab.wait_for_timeout(2000)
     tab.screenshot(path=folder / f"{name}_{width}_{theme}.png")
+    if name not in NEEDS_WEIGHTS:
+        tab.evaluate("() => app.canvas.fitViewToSelectionAnimated({ duration: 50 })")
+        tab.wait_for_timeout(2000)
+        tab.screenshot(path=folder / f"{name}_{width}_{theme}_whole.png")
 
 
 @pytest.mark.soak
-def test_tables_are_shown_in_nodes_2_too(tab: Any, server: Any, frames: Path) -> None:
+def test_tables_are_shown_in_nodes_2_too(tab: Any, server: Any, frames: dict[str, str]) -> None:
     """The nodes that newer pages draw with Vue, an option of this one."""
     session.settings(tab, server, Comfy__VueNodes__Enabled=True)
     open_whole(tab, server, "measure_my_frames")
@@ -161,7 +197,7 @@ def test_tables_are_shown_in_nodes_2_too(tab: Any, server: Any, frames: Path) ->
 
 
 def test_a_table_is_not_saved_with_the_workflow_and_survives_looking_at_another_one(
-    tab: Any, server: Any, frames: Path
+    tab: Any, server: Any, frames: dict[str, str]
 ) -> None:
     run(tab, server, "measure_my_frames", values_for("measure_my_frames", frames, []))
     saved = tab.evaluate("() => app.graph.serialize().nodes.map((node) => [node.type, node.widgets_values])")
@@ -175,7 +211,7 @@ def test_a_table_is_not_saved_with_the_workflow_and_survives_looking_at_another_
 
 
 def test_every_node_has_its_help_page_and_its_tooltips_in_the_browser(page: Any) -> None:
-    """Title, first output and first widget tell what they are; the help opens from the toolbox; no raw key is seen."""
+    """Title, slots and widgets tell what they are; the help opens from the toolbox; no raw key is seen."""
     page.evaluate("() => app.graph.clear()")
     names = page.evaluate(
         "() => Object.keys(LiteGraph.registered_node_types).filter(n => n.startsWith('CCM_'))"
@@ -215,8 +251,14 @@ PLACE = """async (name) => {
     const box = app.canvas.canvas.getBoundingClientRect();
     const { description, output_tooltips, inputs } = LiteGraph.registered_node_types[name].nodeData;
     const at = (x, y) => [box.x + x, box.y + y];
-    const tips = [[description, at(750, 300 - 15)], [output_tooltips[0], at(...node.getOutputPos(0))]];
-    const widget = (node.widgets ?? []).find((one) => !one.element && inputs[one.name]?.tooltip);
-    if (widget) tips.push([inputs[widget.name].tooltip, at(760, 300 + widget.y + 10)]);
+    const tips = [[description, at(750, 300 - 15)]];
+    node.outputs.forEach((_, i) => tips.push([output_tooltips[i], at(...node.getOutputPos(i))]));
+    node.inputs.forEach(({ name, widget }, i) => {
+        if (!widget) tips.push([inputs[name].tooltip, at(...node.getInputPos(i))]);
+    });
+    for (const widget of node.widgets ?? []) {
+        if (!widget.element && inputs[widget.name]) // boxes of text have none, see test_registration.py
+            tips.push([inputs[widget.name].tooltip, at(760, 300 + widget.y + 10)]);
+    }
     return [[node.title, ...labels], tips];
 }"""

@@ -152,4 +152,4 @@ def test_uneven_cohorts_and_sizes_are_warnings(folder: made.Folder) -> None:
     made.save(folder.root / "masks" / "00.png", np.eye(80, dtype=np.uint8) * 255)
     warnings = " | ".join(check(folder).report.warnings)
     assert "Frames of 2 sizes" in warnings and "several pixel sizes" in warnings
-    assert "No T1DPN in validation" in warnings
+    assert "No T1DPN in validation: take more patients, or other data.fractions" in warnings
