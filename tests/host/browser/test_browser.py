@@ -147,6 +147,13 @@ def test_runs_of_the_training_template_take_turns_and_give_a_data_set_that_can_b
     session.set_widgets(tab, QUICK)
     for _ in range(3):
         assert tab.evaluate(session.RUN) == ""
+    tab.evaluate(
+        "() => app.refreshComboInNodes()"
+    )  # the key R, after an adapter has been put into models/loras
+    assert (
+        tab.evaluate("() => app.graph._nodes.find((n) => n.title === 'Cohort').widgets[0].value") == "Control"
+    )
+    assert tab.evaluate(session.RUN) == ""
     folder = server.base / "output" / "ccm_training"
     records = importlib.import_module("ccm_pack.ccm.frames.listing").list_frames(folder).records
     assert {record.cohort for record in records} == {"Control", "T1NoDPN", "T1DPN"}
