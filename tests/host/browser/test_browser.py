@@ -103,6 +103,7 @@ def run(page: Any, server: Any, name: str, values: list[tuple[str, str, object]]
     session.set_widgets(page, values)
     problem = page.evaluate(session.RUN)
     assert not problem, f"{name} needs something, say what in PREPARED: {problem}"
+    page.evaluate(WHOLE)  # outside of the window, ComfyUI draws no pictures and hides text
     shows = [node["type"] for node in session.template(name)["nodes"] if node["type"] in SHOW_PICTURES]
     page.wait_for_function(
         f"() => ({session.PICTURES})().filter(({{ loaded }}) => loaded).length >= {len(shows)}"
@@ -113,6 +114,11 @@ def run(page: Any, server: Any, name: str, values: list[tuple[str, str, object]]
     assert session.misplaced(page) == []  # nodes grow with what they show
 
 
+WHOLE = "() => app.canvas.fitViewToSelectionAnimated({ duration: 50 })"
+AS_OPENED = """({ scale, offset }) => {
+    Object.assign(app.canvas.ds, { scale, offset });
+    app.canvas.setDirty(true, true);
+}"""
 KNOWN = "LiteGraph.registered_node_types[type]"
 SHOW_PICTURES = ("SaveImage", "PreviewImage", "MaskPreview", "CCM_GenerateNerveMask", "CCM_CohortPlot")
 
@@ -175,7 +181,7 @@ def test_a_template_opens_and_runs_from_the_page_and_shows_pictures_and_tables(
 def test_screenshots_of_every_template_at_two_sizes_in_two_themes(
     tab: Any, server: Any, frames: dict[str, str], name: str, width: int, theme: str
 ) -> None:
-    """They lie in output/screenshots, to be looked at: as it opens, and what was run also as a whole."""
+    """They lie in output/screenshots, to be looked at: the whole of it, and as it opens."""
     tab.set_viewport_size({"width": width, "height": width * 9 // 16})
     session.settings(tab, server, Comfy__ColorPalette=theme, Comfy__Minimap__Visible=False)
     if name in NEEDS_WEIGHTS:
@@ -184,12 +190,10 @@ def test_screenshots_of_every_template_at_two_sizes_in_two_themes(
         run(tab, server, name, values_for(name, frames, []))
     folder = session.ROOT / "output" / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
-    tab.wait_for_timeout(2000)
-    tab.screenshot(path=folder / f"{name}_{width}_{theme}.png")
-    if name not in NEEDS_WEIGHTS:
-        tab.evaluate("() => app.canvas.fitViewToSelectionAnimated({ duration: 50 })")
+    for view, end in ((WHOLE, "_whole"), (AS_OPENED, "")):
+        tab.evaluate(view, session.template(name)["extra"]["ds"])
         tab.wait_for_timeout(2000)
-        tab.screenshot(path=folder / f"{name}_{width}_{theme}_whole.png")
+        tab.screenshot(path=folder / f"{name}_{width}_{theme}{end}.png")
 
 
 @pytest.mark.soak
