@@ -44,7 +44,10 @@ def dump_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def read_tables(path: Path, settings: tuple[str, ...], error: type[CCMError], example: str) -> dict[str, Any]:
-    """Return the tables of a TOML file; each setting "table.key=value" replaces a key. `example` is the advice."""
+    """Return the tables of a TOML file; each setting "table.key=value" replaces a key. `example` is the advice.
+
+    Raises `error` for a file that cannot be read, that is not TOML, and for a setting that does not fit.
+    """
     try:
         tables = load_toml(path.read_bytes().decode("utf-8"))
     except OSError as problem:
@@ -64,7 +67,10 @@ class Reader:
     error: type[CCMError]
 
     def section(self, kind: type, table: Any, name: str) -> Any:
-        """Return the dataclass `kind` of a table, every value checked against its type and range."""
+        """Return the dataclass `kind` of a table, every value checked against its type and range.
+
+        Raises `error` for a key that is unknown, missing, of the wrong type or out of range.
+        """
         if not isinstance(table, Mapping):
             raise self.error(
                 f"{self.source}: {name} is {table!r}, not a table", fix=f"write [{name}] above its keys"

@@ -18,7 +18,7 @@ ORDER = 8
 
 
 def turned(pixels: np.ndarray, g: int) -> np.ndarray:
-    """Apply symmetry g (0..7) to the last two axes: mirrored for g >= 4, then turned g modulo 4 times by 90 degrees."""
+    """Apply symmetry g (0..7) to pixels [...,H,W]: mirrored for g >= 4, then turned g modulo 4 times by 90 degrees."""
     return np.rot90(pixels[..., ::-1] if g >= 4 else pixels, g % 4, axes=(-2, -1))
 
 

@@ -68,6 +68,7 @@ class FrameQuality:
 
     @property
     def usable(self) -> bool:
+        """Whether nothing speaks against measuring the frame."""
         return not self.reasons
 
 

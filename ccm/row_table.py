@@ -48,6 +48,7 @@ class RowTable:
         self._journal_path.unlink(missing_ok=True)
 
     def close(self) -> None:
+        """Give the journal back; what it holds stays on the disk."""
         if self._journal is not None:
             self._journal.close()
             self._journal = None

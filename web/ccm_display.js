@@ -1,5 +1,5 @@
-// Shows in the node itself what a CCM node says, a table where there is one, else its text line for line, and
-// colours the titles by stage.
+// Shows in the node itself what a CCM node says, a table where there is one, else its text line for line, colours
+// the titles by stage, and keeps the choices of primitives that lead to CCM nodes.
 // ComfyUI draws the images of any node, but text only in "Preview as Text", and there as Markdown.
 
 import { app } from "../../scripts/app.js";
@@ -94,6 +94,17 @@ function show(node, output) {
   node.setDirtyCanvas(true, true);
 }
 
+// On "refresh", ComfyUI takes the type of a V3 input for its choices: C, O, M, B and O.
+function mendPrimitive(node) {
+  const [widget] = node.widgets ?? [];
+  const link = app.graph.getLink(node.outputs[0]?.links?.[0]);
+  const target = link && app.graph.getNodeById(link.target_id);
+  if (!target?.type.startsWith("CCM_") || widget?.options.values !== "COMBO") return;
+  const { name } = target.inputs[link.target_slot].widget;
+  widget.options.values = target.widgets.find((other) => other.name === name).options.values;
+  widget.value = widget.options.values[0];
+}
+
 app.registerExtension({
   name: "CCM.Display",
   setup() {
@@ -107,6 +118,9 @@ app.registerExtension({
       onExecuted?.call(this, output);
       show(this, output);
     };
+  },
+  refreshComboInNodes() {
+    app.graph.nodes.filter(({ type }) => type === "PrimitiveNode").forEach(mendPrimitive);
   },
   // Coming back to a tab, ComfyUI restores the outputs after the graph, and calls no node.
   afterConfigureGraph() {

@@ -48,6 +48,7 @@ class AdapterLayer(NamedTuple):
 
     @property
     def rank(self) -> int:
+        """r, the number of rows of A."""
         return self.down.shape[0]
 
 
@@ -67,14 +68,17 @@ def per_row(values: Tensor, like: Tensor) -> Tensor:
 
 
 def direction(base: Tensor, layer: AdapterLayer) -> Tensor:
-    """Return V = W0 + s B A in fp32, in the shape of `base`."""
+    """Return V = W0 + s B A in fp32, like `base` W0 [out, in] or [out, in, kh, kw] (arXiv 2402.09353, eq. 5)."""
     up = layer.up.to(base.device, torch.float32).flatten(1)
     down = layer.down.to(base.device, torch.float32).flatten(1)
     return torch.addmm(base.float().flatten(1), up, down, alpha=layer.scale).reshape(base.shape)
 
 
 def merged(base: Tensor, layer: AdapterLayer) -> Tensor:
-    """Return W' in fp32: V, or V scaled by row or by column, by the layer's convention."""
+    """Return W' in fp32, like `base` [out, ...]: V, or V scaled by row or by column, by the layer's convention.
+
+    m V / ||V|| (arXiv 2402.09353, eq. 5); CORRECTED is what the stock loader computes of `corrected_scale`.
+    """
     v = direction(base, layer)
     if layer.row_scale is None:
         return v
@@ -89,7 +93,7 @@ def merged(base: Tensor, layer: AdapterLayer) -> Tensor:
 
 
 def update(base: Tensor, layer: AdapterLayer) -> Tensor:
-    """Return W' - W0 in fp32; at strength k the patched weight is W0 + k (W' - W0)."""
+    """Return W' - W0 in fp32, like `base` [out, ...]; at strength k the patched weight is W0 + k (W' - W0)."""
     return merged(base, layer).sub_(base)
 
 
@@ -112,7 +116,10 @@ def true_magnitude(c: Tensor, base: Tensor, v: Tensor) -> Tensor:
 
 
 def in_convention(base: Tensor, layer: AdapterLayer, convention: Convention) -> AdapterLayer:
-    """Return the same W' in the other output-axis convention; a layer with no row scale stays what it is."""
+    """Return the same W' in the other output-axis convention; a layer with no row scale stays what it is.
+
+    `base` is W0 [out, ...], which both scales [out] are defined by.
+    """
     if layer.convention in (Convention.LORA, Convention.INPUT_AXIS, convention):
         return layer
     convert = {Convention.CORRECTED: corrected_scale, Convention.TRUE_M: true_magnitude}[convention]

@@ -78,7 +78,7 @@ def save_adapter(
 ) -> None:
     """Write an adapter atomically.
 
-    `layers` and `base` (the weights W0 that it was trained on) go by module name without prefix, as
+    `layers` and `base` (the weights W0 [out, ...] that it was trained on) go by module name without prefix, as
     `layers_from_peft` and `base_from_peft` return them. CORRECTED is what the stock loader of today's hosts
     applies exactly; a plain LoRA and magnitudes on the input axis ignore `convention`. `training` is any
     JSON-able record of how it was made.
@@ -207,7 +207,7 @@ def _metadata(
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file so that a whole file, old or new, is there at any moment."""
+    """Write a safetensors file of tensors [...] by name; a whole file, old or new, is there at any moment."""
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -239,7 +239,7 @@ def _with_magnitudes(
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the metadata of a safetensors file; raises AdapterError where it is none."""
+    """Return the tensors [...] by name and the metadata of a safetensors file; raises AdapterError where it is none."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():

@@ -24,18 +24,21 @@ STRIDE = (
 
 
 def sample(weight: Tensor) -> Tensor:
-    """Return SAMPLES fp32 values of a weight of any shape and float dtype, on the CPU."""
+    """Return fp32 values [SAMPLES] of a weight of any shape and float dtype, on the CPU."""
     places = [i * STRIDE % weight.numel() for i in range(SAMPLES)]
     return weight.detach().reshape(-1)[torch.tensor(places, device=weight.device)].to("cpu", torch.float32)
 
 
 def fingerprint(samples: Mapping[str, Tensor]) -> str:
-    """Return the samples of the layers, sorted by name, as text for the file's metadata."""
+    """Return the samples [SAMPLES] of the layers, sorted by name, as text for the file's metadata."""
     return pack(_stack(samples))
 
 
 def distance(recorded: str, samples: Mapping[str, Tensor]) -> float:
-    """Return ||a - b|| / ||b|| in the median layer: a this base, b the recorded; inf if not comparable."""
+    """Return ||a - b|| / ||b|| in the median layer; inf if not comparable.
+
+    a are the samples [SAMPLES] of the layers of this base, b those that `fingerprint` recorded.
+    """
     a = _stack(samples)
     try:
         b = unpack(recorded, a.numel()).reshape(a.shape)

@@ -46,7 +46,7 @@ def check_strength(strength: float) -> None:
 
 
 def check_base(adapter: AdapterFile, samples: Mapping[str, Tensor]) -> str:
-    """Return one sentence on the base; `samples` holds `fingerprint.sample` of each adapted weight.
+    """Return one sentence on the base; `samples` holds `fingerprint.sample` [SAMPLES] of each weight.
 
     Raises AdapterMismatchError for a corrected file on another base, as the row norms of its own base are
     folded into its scale. Files with true magnitudes and plain LoRA suit any base; they only say so.

@@ -33,7 +33,7 @@ def layers_from_peft(model: nn.Module, adapter: str = "default") -> dict[str, Ad
 
 
 def base_from_peft(model: nn.Module, adapter: str = "default") -> dict[str, Tensor]:
-    """Return the base weights of the layers that `layers_from_peft` returns, by the same names."""
+    """Return the base weights [out, ...] of the layers that `layers_from_peft` returns, by the same names."""
     return {name: base_weight(module.get_base_layer()) for name, module in _adapted(model, adapter)}
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def pack(values: Tensor) -> str:
-    """Return the values in fp32, little endian, as base64."""
+    """Return values [...] in fp32, little endian, as base64."""
     return base64.b64encode(values.detach().cpu().float().numpy().astype("<f4").tobytes()).decode("ascii")
 
 

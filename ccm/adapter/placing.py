@@ -186,7 +186,8 @@ def _split(
 def host_layers(adapter: ForeignAdapter, base: BaseModel | None) -> dict[str, AdapterLayer]:
     """Return the layers of a file by host module name.
 
-    Without a base only names that are the host's own, with its prefix, are known for certain.
+    Without a base only names that are the host's own, with its prefix, are known for certain; raises AdapterError
+    for others.
     """
     if base is not None:
         return onto_host(adapter.layers, base)

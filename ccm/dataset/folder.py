@@ -42,10 +42,12 @@ class Place:
 
     @property
     def frame(self) -> str:
+        """Where its frame lies, relative to the data set."""
         return f"frames/{self.cohort}/{self.name}_CONF.png"
 
     @property
     def mask(self) -> str:
+        """Where its mask lies, relative to the data set."""
         return f"masks/{self.cohort}/{self.name}_CONF.png"
 
 

@@ -61,7 +61,10 @@ class Manifest:
         return self
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Append rows in one write, all of them or none; once this returns, a kill does not lose them."""
+        """Append rows in one write, all of them or none; once this returns, a kill does not lose them.
+
+        Raises OSError where the disk is full; the manifest is then as it was.
+        """
         assert self._file is not None, "open() comes first"
         lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
         before = self._file.seek(0, os.SEEK_END)

@@ -37,6 +37,7 @@ class MeasuredSet:
 
     @property
     def patients_known(self) -> bool:
+        """Whether every row says whose it is."""
         return self.rows[0].patient is not None
 
 

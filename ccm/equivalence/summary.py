@@ -22,6 +22,7 @@ _CSV: tuple[str, ...] = (
 
 
 def name_of(comparison: Comparison) -> str:
+    """The short name of its biomarker, such as CNFL."""
     return SHORT.get(comparison.biomarker, comparison.biomarker)
 
 

@@ -47,6 +47,7 @@ class MemorisationResult:
 
     @property
     def rank(self) -> int:
+        """Which of the sorted held-out scores is the threshold, from 1."""
         return threshold_rank(self.n_heldout, self.quantile)
 
     @property

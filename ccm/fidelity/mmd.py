@@ -78,7 +78,7 @@ def median_distance(squared: np.ndarray) -> float:
 
 
 def gaussian_mixture(squared: np.ndarray, sigma: float) -> np.ndarray:
-    """Kernel matrix: the mean of exp(-squared / (2 (s sigma)^2)) over SCALES."""
+    """Kernel matrix [N,N] of squared distances [N,N]: the mean of exp(-squared / (2 (s sigma)^2)) over SCALES."""
     kernel = np.zeros_like(squared)
     for scale in SCALES:
         kernel += np.exp(squared / (-2.0 * (scale * sigma) ** 2))

@@ -68,11 +68,10 @@ def ssim(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def ms_ssim(x: np.ndarray, y: np.ndarray) -> float:
-    """Multi-scale structural similarity over five scales (Wang et al. 2003, eq. 7), frames of 176 px and
-    more.
+    """Multi-scale structural similarity of frames [H,W] in 0..1 over five scales (Wang et al. 2003, eq. 7).
 
-    Each scale is the 2 x 2 mean of the one before. A negative mean structure has no real power; such frames
-    are anti-correlated, and their similarity is 0.
+    H and W are 176 px or more. Each scale is the 2 x 2 mean of the one before. A negative mean structure has no
+    real power; such frames are anti-correlated, and their similarity is 0.
     """
     terms = []
     for scale in range(len(SCALE_WEIGHTS)):

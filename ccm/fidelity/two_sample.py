@@ -42,7 +42,7 @@ class TwoSampleResult:
 
 
 def frames_by_subject(subjects: Sequence[str] | None, frames: int) -> list[np.ndarray]:
-    """Indices of the frames of each subject; where subjects are unknown every frame is its own."""
+    """Indices [n] of the n frames of each subject; where subjects are unknown every frame is its own."""
     if subjects is None:
         return [np.array([index]) for index in range(frames)]
     _, subject, sizes = np.unique(np.asarray(subjects), return_inverse=True, return_counts=True)

@@ -58,6 +58,7 @@ class NerveGraph:
     branch_points_um: np.ndarray
 
     def with_role(self, role: Role) -> tuple[Nerve, ...]:
+        """The nerves of one role: main fibres, branches, offshoots or fragments."""
         return tuple(nerve for nerve in self.nerves if nerve.role is role)
 
 

@@ -31,6 +31,7 @@ class Joint:
     links: tuple[Link, ...] = ()
 
     def reverse(self) -> Joint:
+        """The same way, walked from its other end."""
         return Joint(self.junctions[::-1], tuple((path, not back) for path, back in self.links[::-1]))
 
 
@@ -39,6 +40,8 @@ Mates = dict[int, tuple[int, Joint]]
 
 def pair_arms(paths: PixelPaths, arms: Arms, junction_radius: np.ndarray) -> Mates:
     """Which arm goes on as which other arm, and through what: {arm: (other arm, joint)}.
+
+    junction_radius: [junctions], half the width in pixels of the mask at each junction.
 
     Strategy: junctions with a short link between them are one group. In a group, the straightest pair of arms of
     about the same width is a nerve that runs through; further pairs are crossing nerves if they are straight

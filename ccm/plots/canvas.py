@@ -63,21 +63,26 @@ class Canvas:
         self.width, self.height = width, height
 
     def line(self, points: Sequence[Point], colour: Colour = INK, width: float = 1.0) -> None:
+        """Draw a line through points."""
         self._draw.line(_scaled(points), fill=colour, width=max(1, round(width * OVERSAMPLED)))
 
     def dashes(self, a: Point, b: Point, colour: Colour = INK) -> None:
+        """Draw a dashed line from a to b."""
         count = max(1, round(math.dist(a, b) / 10.0))
         steps = [(a[0] + (b[0] - a[0]) * s, a[1] + (b[1] - a[1]) * s) for s in np.linspace(0, 1, 2 * count)]
         for start, end in zip(steps[::2], steps[1::2], strict=True):
             self.line([start, end], colour)
 
     def area(self, points: Sequence[Point], colour: Colour) -> None:
+        """Fill a polygon."""
         self._draw.polygon(_scaled(points), fill=colour)
 
     def box(self, a: Point, b: Point, colour: Colour) -> None:
+        """Fill a rectangle between two corners."""
         self.area([a, (b[0], a[1]), b, (a[0], b[1])], colour)
 
     def dot(self, at: Point, colour: Colour, radius: float = 3.0) -> None:
+        """Fill a circle."""
         (x, y), r = at, radius
         self._draw.ellipse(_scaled([(x - r, y - r), (x + r, y + r)]), fill=colour)
 

@@ -50,7 +50,7 @@ class Range:
 
 
 def forest(rows: Sequence[Interval], title: str) -> np.ndarray:
-    """Intervals over the margin band -1..1: inside it equivalence is shown."""
+    """Intervals over the margin band -1..1: inside it equivalence is shown, [H,W,3] in 0..1."""
     canvas = Canvas(WIDTH, TOP + BOTTOM + 30 * max(len(rows), 1))
     bottom = canvas.height - BOTTOM
     bounds = [x for row in rows if row.value is not None for x in (row.low, row.high)]
@@ -76,7 +76,7 @@ def forest(rows: Sequence[Interval], title: str) -> np.ndarray:
 
 
 def violins(groups: Sequence[Group], title: str, unit: str) -> np.ndarray:
-    """Real and generated patients of each cohort side by side, with the band real mean +- margin."""
+    """Real and generated patients of each cohort side by side, with the band real mean +- margin, [H,W,3] in 0..1."""
     canvas = Canvas(WIDTH, HEIGHT)
     bottom = HEIGHT - BOTTOM
     edges = [np.mean(g.real) + sign * g.margin for g in groups if g.real for sign in (-1, 1)]
@@ -104,7 +104,7 @@ def violins(groups: Sequence[Group], title: str, unit: str) -> np.ndarray:
 def agreement(
     real: Sequence[float], generated: Sequence[float], lines: Sequence[float], margin: float, title: str
 ) -> np.ndarray:
-    """Bland-Altman: difference over mean of each pair; `lines` are lower limit, bias and upper limit."""
+    """Bland-Altman: difference over mean of each pair; `lines` are lower limit, bias and upper limit. [H,W,3]."""
     canvas = Canvas(WIDTH, HEIGHT)
     right, bottom = WIDTH - 110, HEIGHT - BOTTOM
     a, b = np.asarray(real), np.asarray(generated)
@@ -125,7 +125,7 @@ def agreement(
 
 
 def notice(title: str, text: str) -> np.ndarray:
-    """A figure that says why there is none."""
+    """A figure that says why there is none, [H,W,3] in 0..1."""
     canvas = Canvas(WIDTH, HEIGHT)
     canvas.text((12, 22), title)
     canvas.text((WIDTH / 2, HEIGHT / 2), text, "mm")
@@ -164,7 +164,7 @@ def frame_rows(rows: Sequence[tuple[str, Sequence[np.ndarray]]], title: str) -> 
 
 
 def ranges(rows: Sequence[Range], title: str, said: str) -> np.ndarray:
-    """Means as dots on their ranges, over one axis from 0; the first row, a floor, is blue, the others orange."""
+    """Means as dots on their ranges, over one axis from 0; the first row, a floor, blue, the others orange. [H,W,3]."""
     canvas = Canvas(WIDTH, TOP + BOTTOM + 40 * max(len(rows), 1))
     bottom = canvas.height - BOTTOM
     axis = Axis.around([0.0, *(x for row in rows for x in (row.low, row.high))], 240, WIDTH - 90)

@@ -60,10 +60,12 @@ def page(title: str, body: Sequence[str]) -> str:
 
 
 def heading(level: int, text: str) -> str:
+    """A heading; the text is escaped, as in everything below."""
     return f"<h{level}>{escape(text)}</h{level}>"
 
 
 def paragraph(text: str, kind: str = "") -> str:
+    """A paragraph, of a class if `kind` is given."""
     return f"<p{_kind(kind)}>{escape(text)}</p>"
 
 
@@ -73,10 +75,12 @@ def block(text: str) -> str:
 
 
 def items(texts: Sequence[str]) -> str:
+    """A list of texts."""
     return "<ul>\n" + "\n".join(f"<li>{escape(text)}</li>" for text in texts) + "\n</ul>"
 
 
 def definitions(terms: Sequence[tuple[str, str]]) -> str:
+    """Terms, each with what it means."""
     return "<dl>\n" + "\n".join(f"<dt>{escape(t)}</dt><dd>{escape(d)}</dd>" for t, d in terms) + "\n</dl>"
 
 
@@ -104,6 +108,7 @@ def table(
 
 
 def verdict(question: str, status: str, answer: str, kind: str) -> str:
+    """A question with its status and answer; `kind` colours it."""
     return (
         f'<div class="verdict {escape(kind)}"><span class="chip">{escape(status)}</span>'
         f'<span class="question">{escape(question)}</span><p>{escape(answer)}</p></div>'

@@ -50,6 +50,7 @@ class EvaluationSet:
 
     @property
     def patients_known(self) -> bool:
+        """Whether every frame says whose it is."""
         return all(label.patient for label in self.labels)
 
     @property
@@ -141,6 +142,7 @@ def check_cohorts(real: Iterable[Cohort | None], generated: Iterable[Cohort | No
 
 
 def name_some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(names[:MOST_NAMED]) + more
 

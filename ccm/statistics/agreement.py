@@ -43,6 +43,7 @@ def bland_altman(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarra
     """Limits of agreement of paired values [n], n >= 2 (Bland and Altman 1999, section 2).
 
     Intervals of the limits use their approximate standard error sd sqrt(1 / n + 1.96^2 / (2 (n - 1))).
+    Raises DataError for counts that differ, fewer than 2 values, and values that are not finite.
     """
     from scipy.stats import t
 

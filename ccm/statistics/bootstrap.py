@@ -50,7 +50,7 @@ def cluster_bootstrap(
 
 
 def group_indices(clusters: Sequence[str]) -> list[np.ndarray]:
-    """Indices of the members of each cluster."""
+    """Indices [n] of the n members of each cluster."""
     _, member, sizes = np.unique(np.asarray(clusters), return_inverse=True, return_counts=True)
     return np.split(np.argsort(member, kind="stable"), np.cumsum(sizes)[:-1])
 

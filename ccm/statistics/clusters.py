@@ -23,7 +23,10 @@ def as_sample(name: str, values: Sequence[float] | np.ndarray, least: int) -> np
 
 
 def cluster_means(values: Sequence[float] | np.ndarray, clusters: Sequence[str]) -> dict[str, float]:
-    """Mean of the values [N] of each cluster (patient), in the order in which clusters first occur."""
+    """Mean of the values [N] of each cluster (patient), in the order in which clusters first occur.
+
+    Raises DataError where there is not one cluster for each value.
+    """
     if len(values) != len(clusters):
         raise DataError(
             f"{len(clusters)} clusters are named for {len(values)} values", fix="name one cluster per value"

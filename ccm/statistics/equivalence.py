@@ -65,7 +65,10 @@ class EquivalenceTest:
 def tost_paired(
     a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, margin: Margin
 ) -> EquivalenceTest:
-    """TOST of the mean of b - a; element i of both [n] belongs to one patient, n >= 2."""
+    """TOST of the mean of b - a (Schuirmann 1987); element i of both [n] belongs to one patient, n >= 2.
+
+    Raises DataError for counts that differ, fewer than 2 values, and values that are not finite.
+    """
     a, b = as_sample("The first sample", a, 2), as_sample("The second sample", b, 2)
     if len(a) != len(b):
         raise DataError(f"Pairs need equal counts, not {len(a)} and {len(b)}", fix="pass whole pairs")
@@ -77,7 +80,10 @@ def tost_paired(
 def tost_welch(
     a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, margin: Margin
 ) -> EquivalenceTest:
-    """TOST of mean(b) - mean(a) of independent patients [n_a], [n_b], variances unequal (Welch 1947)."""
+    """TOST of mean(b) - mean(a) of independent patients [n_a], [n_b], variances unequal (Welch 1947).
+
+    Raises DataError for fewer than 2 values and for values that are not finite.
+    """
     a, b = as_sample("The first sample", a, 2), as_sample("The second sample", b, 2)
     shares = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
     error = math.sqrt(sum(shares))
@@ -92,7 +98,10 @@ def welch_df(shares: tuple[float, float], n: tuple[int, int]) -> float:
 
 
 def intersection_union(tests: Sequence[EquivalenceTest]) -> float:
-    """p of the claim that all tests hold together: their largest p, without correction (Berger 1982)."""
+    """p of the claim that all tests hold together: their largest p, without correction (Berger 1982).
+
+    Raises DataError where there is no test.
+    """
     if not tests:
         raise DataError("No test was made, so nothing can be claimed", fix="test at least one biomarker")
     return max(test.p_value for test in tests)

@@ -21,9 +21,10 @@ class McNemarResult:
 
 
 def mcnemar(right_a: Sequence[bool] | np.ndarray, right_b: Sequence[bool] | np.ndarray) -> McNemarResult:
-    """Exact McNemar test (1947) of which of n *independent* frames each classifier got right.
+    """Exact McNemar test (1947) of which of n *independent* frames each classifier got right: [n], [n].
 
     Frames of one patient are not independent: use one frame or one verdict per patient, or a cluster bootstrap.
+    Raises DataError for counts that differ and for none.
     """
     from scipy.stats import binomtest
 

@@ -103,6 +103,7 @@ def run(page: Any, server: Any, name: str, values: list[tuple[str, str, object]]
     session.set_widgets(page, values)
     problem = page.evaluate(session.RUN)
     assert not problem, f"{name} needs something, say what in PREPARED: {problem}"
+    page.evaluate(WHOLE)  # outside of the window, ComfyUI draws no pictures and hides text
     shows = [node["type"] for node in session.template(name)["nodes"] if node["type"] in SHOW_PICTURES]
     page.wait_for_function(
         f"() => ({session.PICTURES})().filter(({{ loaded }}) => loaded).length >= {len(shows)}"
@@ -113,6 +114,11 @@ def run(page: Any, server: Any, name: str, values: list[tuple[str, str, object]]
     assert session.misplaced(page) == []  # nodes grow with what they show
 
 
+WHOLE = "() => app.canvas.fitViewToSelectionAnimated({ duration: 50 })"
+AS_OPENED = """({ scale, offset }) => {
+    Object.assign(app.canvas.ds, { scale, offset });
+    app.canvas.setDirty(true, true);
+}"""
 KNOWN = "LiteGraph.registered_node_types[type]"
 SHOW_PICTURES = ("SaveImage", "PreviewImage", "MaskPreview", "CCM_GenerateNerveMask", "CCM_CohortPlot")
 
@@ -147,6 +153,13 @@ def test_runs_of_the_training_template_take_turns_and_give_a_data_set_that_can_b
     session.set_widgets(tab, QUICK)
     for _ in range(3):
         assert tab.evaluate(session.RUN) == ""
+    tab.evaluate(
+        "() => app.refreshComboInNodes()"
+    )  # the key R, after an adapter has been put into models/loras
+    assert (
+        tab.evaluate("() => app.graph._nodes.find((n) => n.title === 'Cohort').widgets[0].value") == "Control"
+    )
+    assert tab.evaluate(session.RUN) == ""
     folder = server.base / "output" / "ccm_training"
     records = importlib.import_module("ccm_pack.ccm.frames.listing").list_frames(folder).records
     assert {record.cohort for record in records} == {"Control", "T1NoDPN", "T1DPN"}
@@ -168,7 +181,7 @@ def test_a_template_opens_and_runs_from_the_page_and_shows_pictures_and_tables(
 def test_screenshots_of_every_template_at_two_sizes_in_two_themes(
     tab: Any, server: Any, frames: dict[str, str], name: str, width: int, theme: str
 ) -> None:
-    """They lie in output/screenshots, to be looked at: as it opens, and what was run also as a whole."""
+    """They lie in output/screenshots, to be looked at: the whole of it, and as it opens."""
     tab.set_viewport_size({"width": width, "height": width * 9 // 16})
     session.settings(tab, server, Comfy__ColorPalette=theme, Comfy__Minimap__Visible=False)
     if name in NEEDS_WEIGHTS:
@@ -177,12 +190,10 @@ def test_screenshots_of_every_template_at_two_sizes_in_two_themes(
         run(tab, server, name, values_for(name, frames, []))
     folder = session.ROOT / "output" / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
-    tab.wait_for_timeout(2000)
-    tab.screenshot(path=folder / f"{name}_{width}_{theme}.png")
-    if name not in NEEDS_WEIGHTS:
-        tab.evaluate("() => app.canvas.fitViewToSelectionAnimated({ duration: 50 })")
+    for view, end in ((WHOLE, "_whole"), (AS_OPENED, "")):
+        tab.evaluate(view, session.template(name)["extra"]["ds"])
         tab.wait_for_timeout(2000)
-        tab.screenshot(path=folder / f"{name}_{width}_{theme}_whole.png")
+        tab.screenshot(path=folder / f"{name}_{width}_{theme}{end}.png")
 
 
 @pytest.mark.soak
