@@ -1,7 +1,7 @@
 """The CCM-nano base, its nerve-mask control net and its prompt encoder, trained together from scratch.
 
 Rectified flow on latents: x = (1 - s) z + s e, target e - z, with s shifted by 3 as the host's SD3 sampling
-does (Esser et al. 2024, arXiv 2403.03206). The control net is dropped for a third of the samples, so that
+does (Esser et al. 2024, arXiv 2403.03206). The control net is dropped for a part of the samples, so that
 the base draws alone too, and so is the caption for a sixth, for classifier-free guidance.
 """
 
@@ -26,9 +26,9 @@ PATCH = 2  # latent pixels of one place
 PLACES = 64  # a side at most, 1024 pixels; steps between them are the same in frames of every size
 FRAME_PLACES = 24  # of a frame of 384 pixels
 SHIFT = 3.0
-CONTROL_DROP = 0.35
 CAPTION_DROP = 0.16
 LEVEL_MEAN = 0.3  # of the logit of the noise level, before the shift; its deviation is 1
+LEVEL_MEAN_ALONE = 0.9  # without a mask: where nerves lie is settled in strong noise
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,12 @@ class BaseProblem:
         data: Latents,
         tokenizer: WordTokenizer,
         side: int,
+        control_drop: float,
         seed: int,
         device: torch.device,
     ) -> None:
         self.model, self.device = model.to(device), device
-        self.data, self.side, self.seed = data, side, seed
+        self.data, self.side, self.control_drop, self.seed = data, side, control_drop, seed
         self.empty = tokenizer.batch(["", NEGATIVE_PROMPT])
 
     @property
@@ -161,8 +162,9 @@ class BaseProblem:
         i, j = PATCH * corner
         z, hint = (source[k, :, i : i + side, j : j + side].float() for source in (data.frames, data.hints))
         words = self.empty[rng.integers(2)] if rng.random() < CAPTION_DROP else data.captions[k]
-        s = shifted(torch.sigmoid(torch.tensor(LEVEL_MEAN + rng.standard_normal())))
-        use_hint = torch.tensor(float(rng.random() >= CONTROL_DROP))
+        use_hint = rng.random() >= self.control_drop
+        level = (LEVEL_MEAN if use_hint else LEVEL_MEAN_ALONE) + rng.standard_normal()
+        s = shifted(torch.sigmoid(torch.tensor(level)))
         e = torch.randn(z.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**63))))
         return (
             (z - SD3_SHIFT) * SD3_SCALE,
@@ -170,7 +172,7 @@ class BaseProblem:
             e,
             words.long(),
             s.float(),
-            use_hint,
+            torch.tensor(float(use_hint)),
             torch.from_numpy(corner),
         )
 

@@ -44,7 +44,7 @@ ADAPTER_FILES = {"wdlora": "ccm_nano_wdlora.safetensors", "lora": "ccm_nano_lora
 
 @dataclass(frozen=True)
 class Recipe:
-    """Sizes of a whole training; the defaults take about two hours on two CPU cores."""
+    """Sizes of a whole training; the defaults take about five hours on two CPU cores."""
 
     generic_pairs: int = 9000
     cohort_pairs: int = 4000
@@ -53,7 +53,7 @@ class Recipe:
     decoder_steps: int = 1300
     decoder_edge_steps: int = 150
     base_steps: int = 1100  # at 192 x 192 pixels
-    base_steps_full: int = 1300  # at 384 x 384 pixels
+    base_steps_full: int = 4000  # at 384 x 384 pixels
     segmentation_steps: int = 4000
     seed: int = 1
 
@@ -124,9 +124,8 @@ def decoder_stage(shop: Workshop) -> None:
         )
         decoder.load_state_dict(learning.learn(problem, shop.course(f"decoder_{part}", optimizer, seed)))
     autoencoder.share_grey(decoder.cpu()[-1])
-    state = {k: v for k, v in vae.state_dict().items() if k.startswith("taesd_")}
     trained = f"decoder {recipe.decoder_steps} steps inside and {recipe.decoder_edge_steps} at the edge"
-    shop.save(path, state, f"autoencoder, {trained}")
+    shop.save(path, vae.state_dict(), f"autoencoder, {trained}")
 
 
 def base_stage(shop: Workshop) -> None:
@@ -153,10 +152,12 @@ def base_stage(shop: Workshop) -> None:
         batch=16,
         ema_decay=0.998,
     )
-    full = replace(crops, learning_rate=7e-4, schedule="cosine", steps=recipe.base_steps_full, batch=8)
-    for part, optimizer, side in (("crops", crops, 24), ("full", full, 48)):
+    full = replace(
+        crops, learning_rate=7e-4, schedule="cosine", steps=recipe.base_steps_full, batch=8, ema_decay=0.999
+    )
+    for part, optimizer, side, drop in (("crops", crops, 24, 0.35), ("full", full, 48, 0.5)):
         seed = recipe.seed + side
-        problem = base.BaseProblem(model, data, tokenizer, side, seed, learning.device())
+        problem = base.BaseProblem(model, data, tokenizer, side, drop, seed, learning.device())
         learnt = learning.learn(problem, shop.course(f"base_{part}", optimizer, seed))
         model.load_state_dict({**model.state_dict(), **learnt})
     trained = f"{crops.steps} steps at 192 px and {full.steps} at 384 px"
