@@ -109,7 +109,7 @@ class DecoderProblem:
         seed: int,
         device: torch.device,
     ) -> None:
-        self.decoder = decoder.to(device, memory_format=torch.channels_last).train()
+        self.decoder = decoder.to(device).to(memory_format=torch.channels_last).train()  # pyright: ignore
         self.frames, self.latents, self.device = frames, latents, device
         self.rim_px, self.seed = rim_px, seed
 

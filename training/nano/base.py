@@ -80,7 +80,8 @@ class NanoModel(nn.Module):
         A crop keeps its place in a frame of FRAME_PLACES: `corners` [B,2] are row and column of its first patch.
         Without, the host's rule holds: the middle.
         """
-        for part in (self.base, self.control):
+        parts: tuple[Any, ...] = (self.base, self.control)
+        for part in parts:
             part.__dict__.pop("cropped_pos_embed", None)
             if corners is not None:
                 part.cropped_pos_embed = partial(_window, part.pos_embed, corners)

@@ -48,8 +48,8 @@ def phantom_set(kind: str, n: int, seed: int, cache: Path) -> PhantomSet:
         part.mkdir(parents=True)
         _make(kind, n, seed, part)
         part.rename(folder)
-    planes = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in PLANES)
-    return PhantomSet(*planes, json.loads((folder / CAPTIONS).read_text("utf-8")))
+    frames, masks, nerves = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in PLANES)
+    return PhantomSet(frames, masks, nerves, json.loads((folder / CAPTIONS).read_text("utf-8")))
 
 
 def _make(kind: str, n: int, seed: int, folder: Path) -> None:

@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -112,7 +112,8 @@ def decoder_stage(shop: Workshop) -> None:
         return
     projection, frames, recipe = projection_stage(shop), _mixture(shop), shop.recipe
     vae = autoencoder.build(projection)
-    decoder, latents = vae.get_submodule("taesd_decoder"), _project(projection, frames)
+    decoder: Any = vae.get_submodule("taesd_decoder")
+    latents = _project(projection, frames)
     for part, steps, rate, rim_px in (
         ("inside", recipe.decoder_steps, 2e-3, 4),
         ("edge", recipe.decoder_edge_steps, 5e-4, 0),
