@@ -136,7 +136,9 @@ def test_a_base_sample_depends_on_its_position_alone():
     tokenizer = WordTokenizer(["nerve"])
     frames = torch.arange(2 * 16 * 48 * 48).view(2, 16, 48, 48) / 1e5
     data = base.Latents(frames, frames, tokenizer.batch(["nerve", "nerve"]))
-    problem = base.BaseProblem(base.NanoModel(10), data, tokenizer, 24, 0.5, 1, torch.device("cpu"))
+    problem = base.BaseProblem(
+        base.NanoModel(10), data, tokenizer, base.Sampling(24, 0.5), 1, torch.device("cpu")
+    )
     one, again, other = problem._sample(4), problem._sample(4), problem._sample(5)
     assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
     assert not torch.equal(one[2], other[2])

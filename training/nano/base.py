@@ -28,7 +28,6 @@ FRAME_PLACES = 24  # of a frame of 384 pixels
 SHIFT = 3.0
 CAPTION_DROP = 0.16
 LEVEL_MEAN = 0.3  # of the logit of the noise level, before the shift; its deviation is 1
-LEVEL_MEAN_ALONE = 0.9  # without a mask: where nerves lie is settled in strong noise
 
 
 @dataclass(frozen=True)
@@ -124,21 +123,32 @@ def shifted(u: Tensor, shift: float = SHIFT) -> Tensor:
     return shift * u / (1 + (shift - 1) * u)
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """What a sample is: a crop of `side` latent pixels, without its mask in a share of `control_drop`.
+
+    `level_mean_alone` takes the place of LEVEL_MEAN without a mask: where nerves lie is settled in strong noise.
+    """
+
+    side: int
+    control_drop: float
+    level_mean_alone: float = LEVEL_MEAN
+
+
 class BaseProblem:
-    """Implements `loop.Problem`: base, control net and prompt encoder on random crops of `side` latent pixels."""
+    """Implements `loop.Problem`: base, control net and prompt encoder on random crops."""
 
     def __init__(
         self,
         model: NanoModel,
         data: Latents,
         tokenizer: WordTokenizer,
-        side: int,
-        control_drop: float,
+        sampling: Sampling,
         seed: int,
         device: torch.device,
     ) -> None:
         self.model, self.device = model.to(device), device
-        self.data, self.side, self.control_drop, self.seed = data, side, control_drop, seed
+        self.data, self.sampling, self.seed = data, sampling, seed
         self.empty = tokenizer.batch(["", NEGATIVE_PROMPT])
 
     @property
@@ -157,15 +167,16 @@ class BaseProblem:
 
     def _sample(self, position: int) -> tuple[Tensor, ...]:
         """Latents, hint and noise [16,side,side], words [40], noise level, 1 where the hint is used, corner [2]."""
-        rng, data, side = np.random.default_rng((self.seed, position)), self.data, self.side
+        rng, data, sampling = np.random.default_rng((self.seed, position)), self.data, self.sampling
+        side = sampling.side
         k = int(rng.integers(len(data.frames)))
         corner = rng.integers(0, (data.frames.shape[-1] - side) // PATCH + 1, 2)
         i, j = PATCH * corner
         z, hint = (source[k, :, i : i + side, j : j + side].float() for source in (data.frames, data.hints))
         words = self.empty[rng.integers(2)] if rng.random() < CAPTION_DROP else data.captions[k]
-        use_hint = rng.random() >= self.control_drop
-        level = (LEVEL_MEAN if use_hint else LEVEL_MEAN_ALONE) + rng.standard_normal()
-        s = shifted(torch.sigmoid(torch.tensor(level)))
+        deviation, use_hint = rng.standard_normal(), rng.random() >= sampling.control_drop
+        mean = LEVEL_MEAN if use_hint else sampling.level_mean_alone
+        s = shifted(torch.sigmoid(torch.tensor(mean + deviation)))
         e = torch.randn(z.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**63))))
         return (
             (z - SD3_SHIFT) * SD3_SCALE,

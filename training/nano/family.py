@@ -53,7 +53,8 @@ class Recipe:
     decoder_steps: int = 1300
     decoder_edge_steps: int = 150
     base_steps: int = 1100  # at 192 x 192 pixels
-    base_steps_full: int = 4000  # at 384 x 384 pixels
+    base_steps_full: int = 1300  # at 384 x 384 pixels
+    base_steps_alone: int = 2000  # the same, half of them without a mask
     segmentation_steps: int = 4000
     seed: int = 1
 
@@ -153,15 +154,18 @@ def base_stage(shop: Workshop) -> None:
         batch=16,
         ema_decay=0.998,
     )
-    full = replace(
-        crops, learning_rate=7e-4, schedule="cosine", steps=recipe.base_steps_full, batch=8, ema_decay=0.999
-    )
-    for part, optimizer, side, drop in (("crops", crops, 24, 0.35), ("full", full, 48, 0.5)):
-        seed = recipe.seed + side
-        problem = base.BaseProblem(model, data, tokenizer, side, drop, seed, learning.device())
+    full = replace(crops, learning_rate=7e-4, schedule="cosine", steps=recipe.base_steps_full, batch=8)
+    alone = replace(full, learning_rate=5e-4, steps=recipe.base_steps_alone, ema_decay=0.999)
+    for part, offset, optimizer, sampling in (
+        ("crops", 24, crops, base.Sampling(24, 0.35)),
+        ("full", 48, full, base.Sampling(48, 0.35)),
+        ("alone", 49, alone, base.Sampling(48, 0.5, level_mean_alone=0.9)),
+    ):
+        seed = recipe.seed + offset
+        problem = base.BaseProblem(model, data, tokenizer, sampling, seed, learning.device())
         learnt = learning.learn(problem, shop.course(f"base_{part}", optimizer, seed))
         model.load_state_dict({**model.state_dict(), **learnt})
-    trained = f"{crops.steps} steps at 192 px and {full.steps} at 384 px"
+    trained = f"{crops.steps} steps at 192 px, {full.steps} at 384 px, and {alone.steps} half without a mask"
     shop.save(path, model.cpu().state_dict(), trained, **{"ccm.words": json.dumps(words)})
 
 
