@@ -64,5 +64,6 @@ def _begin(problem: ScratchProblem, seed: int) -> None:
         torch.manual_seed(seed)
         fresh = NanoModel(1)
     for name, network in problem.parts.items():
-        network.load_state_dict(fresh.get_submodule(name).state_dict())
+        values = dict(fresh.get_submodule(name).named_parameters())
+        network.load_state_dict({**network.state_dict(), **values})
         network.float().requires_grad_(True)
