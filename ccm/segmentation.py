@@ -106,7 +106,8 @@ def prepared(grey: np.ndarray) -> np.ndarray:
 def even_tone(grey: np.ndarray) -> np.ndarray:
     """Give each grey level of a frame [H,W] in 0..1 the normal quantile of its rank, float32 [H,W].
 
-    So gain, offset and gamma, and whatever else keeps the order of the grey levels, change nothing.
+    So gain, offset and gamma, and whatever else keeps the order of the grey levels, change nothing, as long as
+    none saturate and 16 bits tell them apart.
     """
     from scipy.special import ndtri
 

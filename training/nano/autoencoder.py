@@ -133,11 +133,10 @@ class DecoderProblem:
         k, side = rng.integers(len(self.frames)), self.latents.shape[-1]
         i, j = rng.integers(0, side - CROP + 1, 2)
         z = self.latents[k, :, i : i + CROP, j : j + CROP].float()
-        noise = rng.standard_normal(z.shape, dtype=np.float32) * (LATENT_NOISE * rng.random() / SD3_SCALE)
-        px = self.frames[k, 8 * i : 8 * (i + CROP), 8 * j : 8 * (j + CROP)]
-        return z + torch.from_numpy(noise.astype(np.float32)), torch.from_numpy(px.astype(np.float32) / 255)[
-            None
-        ]
+        noise = torch.from_numpy(rng.standard_normal(z.shape, dtype=np.float32))
+        top, left, side_px = BLOCK_PX * i, BLOCK_PX * j, BLOCK_PX * CROP
+        px = self.frames[k, top : top + side_px, left : left + side_px].astype(np.float32) / 255
+        return z + noise * (LATENT_NOISE * rng.random() / SD3_SCALE), torch.from_numpy(px)[None]
 
 
 def reconstruction_loss(out: Tensor, target: Tensor, rim_px: int) -> Tensor:
