@@ -55,7 +55,7 @@ class MaskPlan:
     """Where the nerve masks come from."""
 
     source: Literal["reference", "targets", "table", "folder"] = key(
-        "reference: grown by the cohort's published distribution; targets: by the targets of the cohort alone; "
+        "reference: grown by the cohort's reference values, some of them assumed; targets: by the targets of the cohort alone; "
         "table: like the rows of a table of `python . measure`; folder: your own",
         "reference",
     )

@@ -138,7 +138,7 @@ def timing(repeats: int = 9) -> Figures:
 
 def on_real(folder: Path, tools: bool) -> Figures:
     """Agreement of the tracings of all tools with one another, and the share flagged, by eye; no frame is kept."""
-    files = sorted(folder.rglob("eye_*.png"))
+    files = sorted(folder.rglob("*.png"))
     found = {file: segment_nerves(read_frame(file)[None]) for file in files}
     traced: dict[str, Mapping[Path, np.ndarray]] = {"ours": {file: s.mask[0] for file, s in found.items()}}
     if tools:

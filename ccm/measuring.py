@@ -34,7 +34,7 @@ GROUP_COLUMNS = ("patient", "eye", "cohort", "frames", "frames_used", *BIOMARKER
 MASKS = "masks"  # instead of a network's hash, where masks were measured
 REFERENCE = (
     "CNFL in type 1 diabetes: neuropathy likely at 11.5 mm/mm2 or less, unlikely at 15.8 or more, best single "
-    "threshold 14.0 (Ahmed et al. 2012, manual tracing)"
+    "threshold 14.0 (Ahmed et al. 2012, manual tracing; not made for the numbers of this tool)"
 )
 Row = dict[str, str]
 

@@ -13,9 +13,12 @@ from ccm_pack.training.nano.dataset import PhantomSet
 from ccm_pack.training.nano.segmentation import (
     Augmentation,
     SegmentationProblem,
+    SteadyProblem,
+    best_threshold,
     counted_pixels,
     degraded,
     segmentation_loss,
+    unsteadiness,
 )
 
 SIDE, CPU = 64, torch.device("cpu")
@@ -58,8 +61,39 @@ def test_uncounted_pixels_do_not_change_the_loss():
     assert segmentation_loss(logits, nerves, counted) == segmentation_loss(changed, nerves, counted)
 
 
+def test_answers_that_agree_are_steady():
+    logits = torch.randn(2, 16, 16)
+    assert unsteadiness(logits, logits) == 0
+
+
+def test_only_doubtful_pixels_away_from_the_rim_make_an_answer_unsteady():
+    logits = torch.zeros(1, 16, 16)
+    logits[0, 8] = 9.0  # sure, and sure in the copy
+    noisier = logits.clone()
+    noisier[0, 8] = 7.0
+    noisier[0, 0] = 5.0  # on the rim
+    assert unsteadiness(logits, noisier) == 0
+
+
+def test_a_lower_answer_costs_its_distance_and_its_bias():
+    logits = torch.zeros(1, 16, 16)
+    assert unsteadiness(logits, logits - 2.0).item() == pytest.approx(1.5 + 2.0)  # smooth L1 of 2 is 1.5
+
+
+def test_the_best_threshold_is_where_calling_pixels_nerve_agrees_best_with_the_truth():
+    logits = torch.tensor([3.0, -2.0, 1.0, 2.0, -1.0, 0.0])
+    truth = torch.tensor([True, False, True, True, False, False])
+    assert best_threshold(logits, truth) == 1.0  # the three highest are the three nerves
+    truth[3] = False
+    assert best_threshold(logits, truth) == 1.0  # Dice 4/5; the highest alone has 2/3
+
+
 @pytest.fixture
 def problem():
+    return small(SegmentationProblem)
+
+
+def small(kind):
     rng = np.random.default_rng(0)
     nerves = np.zeros((4, SIDE, SIDE), np.uint8)
     nerves[:, ::16] = nerves[:, 1::16] = 255
@@ -67,7 +101,7 @@ def problem():
     torch.manual_seed(0)
     net = SegmentationNet((1, 1, 1, 1, 1))
     augmentation = Augmentation(side=32, distraction=0, without_nerves=0, tangled=0.5)
-    return SegmentationProblem(net, [PhantomSet(frames, nerves, nerves, [""] * 4)], augmentation, 1, CPU)
+    return kind(net, [PhantomSet(frames, nerves, nerves, [""] * 4)], augmentation, 1, CPU)
 
 
 def test_a_step_down_the_gradient_lowers_the_loss(problem):
@@ -77,6 +111,13 @@ def test_a_step_down_the_gradient_lowers_the_loss(problem):
         for parameter in problem.parameters.values():
             parameter -= 0.01 * parameter.grad
         assert problem.losses(range(4)).mean() < before
+
+
+def test_a_steady_problem_asks_of_every_crop_twice_with_the_same_truth():
+    frames, nerves, counted = small(SteadyProblem).batch(range(2))
+    assert frames.shape == (4, 32, 32)
+    assert (nerves[::2] == nerves[1::2]).all() and (counted[::2] == counted[1::2]).all()
+    assert not torch.allclose(frames[::2], frames[1::2])
 
 
 def test_settling_gives_the_norms_the_mean_statistics_of_its_batches(problem, monkeypatch):

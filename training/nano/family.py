@@ -56,6 +56,7 @@ class Recipe:
     base_steps_full: int = 1300  # at 384 x 384 pixels
     base_steps_alone: int = 2000  # the same, half of them without a mask
     segmentation_steps: int = 4000
+    segmentation_steps_steady: int = 2400  # every crop twice
     seed: int = 1
 
 
@@ -239,28 +240,35 @@ def reader_stage(shop: Workshop) -> None:
 def segmentation_stage(shop: Workshop) -> None:
     """Train the nerve segmentation network on generic and cohort pairs."""
     from ...ccm.segmentation import SegmentationNet
-    from .segmentation import Augmentation, SegmentationProblem
+    from .segmentation import Augmentation, SegmentationProblem, SteadyProblem
 
     path, recipe = shop.out / SEGMENTATION_FILE, shop.recipe
     if path.exists():
         return
     seed, sets = recipe.seed + 2, [shop.generic(), shop.cohort(), shop.cohort()]
     torch.manual_seed(seed)
-    problem = SegmentationProblem(SegmentationNet(), sets, Augmentation(), seed, learning.device())
-    optimizer = OptimizerConfig(
-        learning_rate=4e-3,
-        weight_decay=0.01,
-        schedule="one-cycle",
-        warmup_steps=recipe.segmentation_steps // 10,
-        steps=recipe.segmentation_steps,
-        batch=12,
-        ema_decay=0.995,
+    net, batch = SegmentationNet(), 12
+    for part, kind, steps, rate, crops in (
+        ("segmentation", SegmentationProblem, recipe.segmentation_steps, 4e-3, batch),
+        ("segmentation_steady", SteadyProblem, recipe.segmentation_steps_steady, 2e-3, batch // 2),
+    ):
+        problem = kind(net, sets, Augmentation(), seed, learning.device())
+        optimizer = OptimizerConfig(
+            learning_rate=rate,
+            weight_decay=0.01,
+            schedule="one-cycle",
+            warmup_steps=steps // 10,
+            steps=steps,
+            batch=crops,
+            ema_decay=0.995,
+        )
+        values = learning.learn(problem, shop.course(part, optimizer, seed))
+        net = problem.settle(values, first=steps * crops, batch=crops)
+        seed += 1
+    trained = (
+        f"{recipe.segmentation_steps} steps, {recipe.segmentation_steps_steady} on pairs, {Augmentation()}"
     )
-    values = learning.learn(problem, shop.course("segmentation", optimizer, seed))
-    net = problem.settle(values, first=optimizer.steps * optimizer.batch, batch=optimizer.batch)
-    shop.save(
-        path, _half(net.state_dict()), f"segmentation network, {optimizer.steps} steps, {Augmentation()}"
-    )
+    shop.save(path, _half(net.state_dict()), f"segmentation network, {trained}")
 
 
 def _mixture(shop: Workshop) -> np.ndarray:

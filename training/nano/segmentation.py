@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from .dataset import PhantomSet
 from .distractors import background, distracted
 
 SETTLING = 60  # batches
+ADDED_NOISE = (2 / 255, 10 / 255)  # of the noisier copy
+DOUBT = 3.0  # logits on either side of the threshold
+RIM_PX = 4
 VISIBLE = 0.9  # a nerve whose ridge is lower than this many deviations of the surround is not asked for
 
 
@@ -57,32 +60,82 @@ class SegmentationProblem:
 
     def losses(self, positions: range) -> Tensor:
         frames, nerves, counted = self.batch(positions)
-        logits = self.net(normalise(frames)).float()
-        return segmentation_loss(logits, nerves, counted).expand(len(positions))
+        return self.loss(self.net(normalise(frames)).float(), nerves, counted).expand(len(positions))
+
+    def loss(self, logits: Tensor, nerves: Tensor, counted: Tensor) -> Tensor:
+        return segmentation_loss(logits, nerves, counted)
 
     def refresh(self) -> None:
         """Nothing is derived from the parameters."""
 
     def batch(self, positions: range) -> tuple[Tensor, Tensor, Tensor]:
         """Prepared frames, true nerves and counted pixels [B,side,side] of the samples at these positions."""
-        crops = [
-            _crop(self.sets, self.augmentation, np.random.default_rng((self.seed, k))) for k in positions
-        ]
+        crops = [crop for k in positions for crop in self.crops(np.random.default_rng((self.seed, k)))]
         parts = zip(*((prepared(c.frame), c.nerves, c.counted) for c in crops), strict=True)
         frames, nerves, counted = (torch.from_numpy(np.stack(part)).to(self.device) for part in parts)
         return frames, nerves, counted
 
+    def crops(self, rng: np.random.Generator) -> tuple[Crop, ...]:
+        """The crops of one sample."""
+        return (_crop(self.sets, self.augmentation, rng),)
+
     @torch.no_grad()
     def settle(self, parameters: Mapping[str, Tensor], first: int, batch: int) -> SegmentationNet:
-        """Return the network with these parameters; its norms are told the statistics of SETTLING fresh batches."""
+        """Return the network with these parameters, its norms and its threshold fitted to fresh batches.
+
+        The norms are told the statistics of SETTLING batches; the last bias is moved to where the mask agrees
+        best with the truth of as many others.
+        """
         self.net.load_state_dict({**self.net.state_dict(), **parameters})
         for module in self.net.modules():
             if isinstance(module, nn.BatchNorm3d):
                 module.reset_running_stats()
                 module.momentum = None  # the plain mean over all batches
-        for k in range(SETTLING):
-            self.net(normalise(self.batch(range(first + k * batch, first + (k + 1) * batch))[0]))
-        return self.net.cpu().eval()
+        for frames, _, _ in self._fresh(first, batch):
+            self.net(normalise(frames))
+        self.net.eval()
+        answers = []
+        for frames, nerves, counted in self._fresh(first + SETTLING * batch, batch):
+            asked = counted > 0
+            answers.append((self.net(normalise(frames))[asked], nerves[asked] > 0.5))
+        logits, truth = (torch.cat(parts) for parts in zip(*answers, strict=True))
+        self.net.head.bias.sub_(best_threshold(logits, truth))
+        return self.net.cpu()
+
+    def _fresh(self, first: int, batch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        return (self.batch(range(k, k + batch)) for k in range(first, first + SETTLING * batch, batch))
+
+
+def best_threshold(logits: Tensor, truth: Tensor) -> Tensor:
+    """The logit from which on [N] pixels are best called nerve: by the Dice coefficient with the truth, bool [N]."""
+    falling, order = logits.sort(descending=True)
+    hits = truth[order].cumsum(0)
+    called = torch.arange(1, len(logits) + 1, device=logits.device)
+    return falling[(2 * hits / (called + hits[-1])).argmax()]
+
+
+class SteadyProblem(SegmentationProblem):
+    """The same, with every crop twice, once noisier: where the network is in doubt, both answers should agree.
+
+    A network that was taught one frame at a time is rightly less sure of a noisier one, and so finds less nerve.
+    """
+
+    def crops(self, rng: np.random.Generator) -> tuple[Crop, ...]:
+        crop = _crop(self.sets, self.augmentation, rng)
+        noise = rng.uniform(*ADDED_NOISE) * rng.standard_normal(crop.frame.shape, dtype=np.float32)
+        return crop, replace(crop, frame=crop.frame + noise)
+
+    def loss(self, logits: Tensor, nerves: Tensor, counted: Tensor) -> Tensor:
+        return super().loss(logits, nerves, counted) + unsteadiness(logits[::2], logits[1::2])
+
+
+def unsteadiness(logits: Tensor, noisier: Tensor) -> Tensor:
+    """Mean difference of two answers [B,H,W], and its bias, where either is in doubt; a rim is not asked."""
+    rim = (..., slice(RIM_PX, -RIM_PX), slice(RIM_PX, -RIM_PX))
+    a, b = logits[rim], noisier[rim]
+    doubtful = (a.detach().abs() < DOUBT) | (b.detach().abs() < DOUBT)
+    share = doubtful / doubtful.sum().clamp(min=1)
+    return (F.smooth_l1_loss(a, b, reduction="none") * share).sum() + ((b - a) * share).sum().abs()
 
 
 def segmentation_loss(logits: Tensor, nerves: Tensor, counted: Tensor) -> Tensor:
