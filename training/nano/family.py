@@ -56,7 +56,7 @@ class Recipe:
     base_steps_full: int = 1300  # at 384 x 384 pixels
     base_steps_alone: int = 2000  # the same, half of them without a mask
     segmentation_steps: int = 4000
-    segmentation_steps_steady: int = 2400  # every crop twice
+    segmentation_steps_steady: int = 1600  # every crop twice
     seed: int = 1
 
 
@@ -250,7 +250,7 @@ def segmentation_stage(shop: Workshop) -> None:
     net, batch = SegmentationNet(), 12
     for part, kind, steps, rate, crops in (
         ("segmentation", SegmentationProblem, recipe.segmentation_steps, 4e-3, batch),
-        ("segmentation_steady", SteadyProblem, recipe.segmentation_steps_steady, 2e-3, batch // 2),
+        ("segmentation_steady", SteadyProblem, recipe.segmentation_steps_steady, 1.5e-3, batch // 2),
     ):
         problem = kind(net, sets, Augmentation(), seed, learning.device())
         optimizer = OptimizerConfig(
