@@ -55,8 +55,8 @@ class MaskPlan:
     """Where the nerve masks come from."""
 
     source: Literal["reference", "targets", "table", "folder"] = key(
-        "reference: grown by the cohort's reference values, some of them assumed; targets: by the targets of the cohort alone; "
-        "table: like the rows of a table of `python . measure`; folder: your own",
+        "reference: grown by the cohort's reference values, some of them assumed; targets: by the targets of the "
+        "cohort alone; table: like the rows of a table of `python . measure`; folder: your own",
         "reference",
     )
     path: str = key("the table or the folder of masks, relative to the plan", "")
