@@ -72,8 +72,6 @@ def _count_interrupts(pool: ItemPool, work: asyncio.Task[None]) -> list[int]:
         else:
             work.cancel()
 
-    try:
+    if sys.platform != "win32":  # which knows no such handlers: there Ctrl-C leaves at once
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, press)
-    except NotImplementedError:  # Windows: Ctrl-C leaves at once
-        pass
     return presses

@@ -39,6 +39,7 @@ from torch.autograd.function import once_differentiable
 
 from ...ccm.adapter.base_weight import base_weight, without_bias
 from ...ccm.adapter.dora import NORM_FLOOR
+from ...ccm.errors import AdapterError
 
 
 class Compose(torch.autograd.Function):
@@ -133,8 +134,8 @@ class FactoredDora(LoraVariant):
     @staticmethod
     def merge_unsafe(module: Any, active_adapter: str, orig_weight: Tensor) -> None:
         # PEFT's default would merge nothing and say nothing.
-        raise NotImplementedError(
-            "A WDLoRA layer does not merge into its base. Fix: export the adapter and load it"
+        raise AdapterError(
+            "A WDLoRA layer does not merge into its base", fix="export the adapter and load it"
         )
 
 

@@ -12,6 +12,7 @@ pytest.importorskip("peft", minversion="0.20")
 import peft
 from ccm_pack.ccm.adapter import base_from_peft, layers_from_peft
 from ccm_pack.ccm.adapter.dora import NORM_FLOOR, merged
+from ccm_pack.ccm.errors import AdapterError
 from ccm_pack.training.layers import AdapterConfig, Injected, factored, inject
 
 TARGETS = "linear|bare|conv|strided"
@@ -234,5 +235,5 @@ def test_the_state_reloads_in_stock_peft_and_gives_the_same_output(method: str):
 def test_merging_is_refused_where_peft_would_merge_nothing():
     net = make_net()
     trained(net)
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(AdapterError, match="does not merge"):
         net.linear.merge()
