@@ -7,7 +7,8 @@ T_seg_ms, T_post_ms: CPU time per frame for segmentation and for everything afte
 T_C_median, T_C_p95: how much CNFL changes with the change C of the frame (turned, mirrored, brighter ...), as a share.
 T_C_cnfd_same: share of frames whose CNFD stays. T_failures: frames that a tool has no numbers for, as a share of all
 frames and changed frames. T_odd_failures: the same of odd frames (black, a ring, other sizes ...).
-T_cnfl_error: median error of CNFL against the phantoms' truth, as a share; null on frames without truth.
+T_cnfl_error: median error of CNFL against the phantoms' truth, as a share; T_cnfd_error and T_cnbd_error: mean errors
+of CNFD and CNBD, 1/mm2; null on frames without truth.
 post_speedup_T: T_post_ms over ours. load: the machine's load average at the end.
 """
 
@@ -31,6 +32,7 @@ from ..ccm.images import UM_PER_PX
 from ..ccm.morphometry import measure_nerves
 from ..ccm.phantom.render import render, sample_appearance
 from ..ccm.phantom.topology import grow_tree, sample_targets
+from ..ccm.phantom.truth import NerveTruth
 from ..ccm.segmentation import load_segmenter, segment_nerves
 from . import public_tools
 from .frame_changes import CHANGES, odd_frames
@@ -43,10 +45,10 @@ SAME = 1e-6
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame, uint8 [H,W], and its true CNFL in mm/mm^2, if it is known."""
+    """One frame, uint8 [H,W], and its true biomarkers, if they are known."""
 
     grey: np.ndarray
-    cnfl: float | None = None
+    truth: NerveTruth | None = None
 
 
 def main(arguments: list[str]) -> int:
@@ -103,7 +105,7 @@ def phantoms(count: int) -> list[Frame]:
         cohort, rng = cohorts[number % len(cohorts)], np.random.default_rng(FIRST_SEED + number)
         tree = grow_tree(sample_targets(cohort, rng), rng)
         grey = np.round(255.0 * render(tree, sample_appearance(cohort, rng), rng)).astype(np.uint8)
-        frames.append(Frame(grey, tree.truth.cnfl_mm_per_mm2))
+        frames.append(Frame(grey, tree.truth))
     return frames
 
 
@@ -159,6 +161,11 @@ def summary(
     by_name = {path.stem: value for path, value in measured.values.items()}
     usual = {number: by_name.get(f"{number}.as_it_is") for number in range(len(frames))}
     known = {number: value for number, value in usual.items() if value is not None}
+    true = [
+        (value, truth)
+        for number, value in known.items()
+        if (truth := frames[number].truth) and truth.cnfl_mm_per_mm2
+    ]
     odd = [path.stem.startswith("odd.") for path in files]
     failed = [path not in measured.values for path in files]
     told = sum(failed), sum(f and o for f, o in zip(failed, odd, strict=True))
@@ -167,7 +174,9 @@ def summary(
         "post_ms": median([value.post_ms for value in known.values()]),
         "failures": (told[0] - told[1]) / (len(files) - sum(odd)),
         "odd_failures": told[1] / sum(odd),
-        "cnfl_error": median([abs(v.cnfl / t - 1.0) for n, v in known.items() if (t := frames[n].cnfl)]),
+        "cnfl_error": median([abs(v.cnfl / t.cnfl_mm_per_mm2 - 1.0) for v, t in true]),
+        "cnfd_error": mean([abs(v.cnfd - t.cnfd_per_mm2) for v, t in true]),
+        "cnbd_error": mean([abs(v.cnbd - t.cnbd_per_mm2) for v, t in true]),
     }
     for name in list(CHANGES)[1:]:
         pairs = [(value, by_name.get(f"{number}.{name}")) for number, value in known.items()]
@@ -190,6 +199,10 @@ def stability(name: str, pairs: Sequence[tuple[Measurement, Measurement]]) -> di
 
 def median(values: Sequence[float]) -> float | None:
     return float(np.median(values)) if values else None
+
+
+def mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def ratio(theirs: float | None, ours: float | None) -> float | None:

@@ -21,11 +21,18 @@ from torch import Tensor, nn
 from .equivariant import ORDER, GroupBlock, JoiningBlocks, LiftingBlock, ProjectionHead
 from .errors import PixelSizeError, WeightsError
 from .images import UM_PER_PX, check_um_per_px
+from .morphometry.orientation import Orientation
+from .morphometry.skeleton import thin, without_blobs
 from .quality import FrameQuality, assess_quality
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "ccm_nano_segmentation.safetensors"
 FIELDS = (2, 4, 10, 16, 20)  # of eight channels each
 THRESHOLD = 0.5
+LIKELY = 0.4  # probability of a nerve's faintest pixels
+SURE = (
+    0.9  # and of one of them at least; both are chosen for counts on phantoms and for steadiness under noise
+)
+SHORT_PX = 3  # a gap that is bridged although its pixels all lie beside a nerve
 SPECK_PX = 12  # 12.5 um across the bounding box
 LARGEST_PX = 4096  # a mosaic of about 100 fields; resampling to more would only exhaust the memory
 STRIDE = 32  # frames are padded to a multiple of this
@@ -36,7 +43,7 @@ TILE, HALO = 1024, 192  # pixels of a mosaic beyond HALO do not reach a tile; bo
 
 @dataclass(frozen=True)
 class NerveSegmentation:
-    """`probability` float32 [B,H,W] that a pixel is nerve, `mask` bool [B,H,W], and the quality of each frame."""
+    """`probability` float32 [B,H,W] that a pixel is nerve, its `nerve_mask` bool [B,H,W], the quality of each frame."""
 
     probability: np.ndarray
     mask: np.ndarray
@@ -246,7 +253,40 @@ def segment_nerves(
         seen = _resized(grey, scale)
         found = network.probability(seen)
         quality, probability = assess_quality(seen, found), _resized(found, 1.0, grey.shape[-2:])
-    return NerveSegmentation(probability, probability > THRESHOLD, quality)
+    return NerveSegmentation(probability, np.stack([nerve_mask(p) for p in probability]), quality)
+
+
+def nerve_mask(probability: np.ndarray) -> np.ndarray:
+    """The nerves, bool [H,W], of a probability [H,W]: what is above the threshold, and what ties it together.
+
+    By double threshold (Canny 1986), a stretch that is likely a nerve and touches what surely is one is nerve too, so
+    that a faint stretch neither cuts a fibre in two nor a branch from its fibre. Only its centre-line is added: how
+    wide it is is not known.
+    """
+    import cv2
+
+    nerve = probability > THRESHOLD
+    _, parts = cv2.connectedComponents((probability > LIKELY).astype(np.uint8), connectivity=8)
+    sure = np.zeros(parts.max() + 1, dtype=bool)
+    sure[parts[probability > SURE]] = True
+    likely, _ = without_blobs(sure[parts], UM_PER_PX)
+    orientation = Orientation.of(likely)
+    line = orientation.restore(thin(orientation.apply(likely))) & ~nerve
+    return nerve | _leading_away(line, nerve)
+
+
+def _leading_away(line: np.ndarray, nerve: np.ndarray) -> np.ndarray:
+    """The pieces of a line beside nerves that lead away from them, or over a gap of a few pixels.
+
+    Not those that run along: between parallel nerves they would join what is apart.
+    """
+    import cv2
+
+    count, pieces = cv2.connectedComponents(line.astype(np.uint8), connectivity=8)
+    beside = cv2.dilate(nerve.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    away = np.bincount(pieces[line & ~beside], minlength=count) > 0
+    short = np.bincount(pieces[line], minlength=count) <= SHORT_PX
+    return line & (away | short)[pieces]
 
 
 def _check_field(width: int, height: int, um_per_px: float) -> None:

@@ -19,6 +19,8 @@ from ...host.paths import OUTPUT, ROOT
 FOLDER = OUTPUT / "bench" / "nano"
 CODE = (
     "nodes/nano*.py",
+    "nodes/host_loading.py",
+    "ccm/guidance.py",
     "nodes/*adapter.py",
     "nodes/conditioning.py",
     "ccm/adapter/*.py",

@@ -18,9 +18,6 @@ FEET_AT_ONCE = 64  # to bound the memory
 FOOT_FACTOR = (
     5.0  # an offshoot's foot lies at most this many half-widths of the junction behind its clear part
 )
-FOOT_GAP_UM = (
-    8.0  # an end with this much clear space between it and the nerve that it points at leaves that nerve
-)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,17 @@ class Orientation:
             turned = cv2.flip(turned, 0)
         return (cv2.transpose(turned) if self.transpose else turned).view(bool)
 
+    def restore(self, picture: np.ndarray) -> np.ndarray:
+        """The standing picture, bool [H,W], as it was before `apply`."""
+        import cv2
+
+        turned = np.ascontiguousarray(picture).view(np.uint8)
+        if self.transpose:
+            turned = cv2.transpose(turned)
+        if self.flip_y:
+            turned = cv2.flip(turned, 0)
+        return (cv2.flip(turned, 1) if self.flip_x else turned).view(bool)
+
     def turn(self, points: np.ndarray, size: tuple[float, float]) -> np.ndarray:
         """Points [N,2] of a picture with size (width, height), in its standing position."""
         x, y = points.T

@@ -57,6 +57,33 @@ def test_a_decoder_crop_depends_on_its_position_alone_and_lies_under_its_latents
     assert (z - projection.encode(target)[0]).abs().max() < 1e-5
 
 
+def test_a_judge_that_tells_nothing_apart_leaves_the_decoder_its_reconstruction(crops, monkeypatch):
+    monkeypatch.setattr(autoencoder, "energy_loss", lambda out, target: torch.zeros(()))
+    problem = autoencoder.GrainProblem(
+        deepcopy(crops.decoder), crops.frames, crops.latents, crops.latents, 3, torch.device("cpu")
+    )
+    for p in problem.judge.parameters():
+        p.data.zero_()
+    plain = crops.losses(range(2)).mean()
+    judged = problem.losses(range(2)).mean()
+    hinge = 2.0  # 1 for the true ones, 1 for the decoded
+    assert judged.item() == pytest.approx(plain.item() + hinge, rel=1e-5)
+    decoder = dict(problem.decoder.named_parameters())
+    wanted = torch.autograd.grad(plain, list(crops.decoder.parameters()))
+    found = torch.autograd.grad(judged, list(decoder.values()), retain_graph=True)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, wanted, strict=True))
+    (bias,) = torch.autograd.grad(judged, [problem.parameters["judge.score.bias"]])
+    assert bias.item() == pytest.approx(0.0, abs=1e-4)  # up for the true, down for the decoded
+
+
+def test_energies_of_a_batch_and_of_its_crops_in_another_order_are_the_same():
+    frames = torch.rand(4, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert autoencoder.energy_loss(frames, frames.flip(0)).item() == pytest.approx(0.0, abs=1e-6)
+    # half the contrast is a quarter of the energy, at every frequency and place
+    weaker = autoencoder.energy_loss(0.5 * frames, frames).item()
+    assert weaker == pytest.approx(autoencoder.ENERGY_WEIGHT * 2 * np.log(4), rel=0.02)
+
+
 def test_learning_goes_on_from_its_checkpoint_to_the_same_decoder(crops, tmp_path):
     def train(name, *ends):
         decoder = deepcopy(crops.decoder)

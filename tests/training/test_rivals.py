@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from ccm_pack.ccm.cohorts import Cohort
+from ccm_pack.training.discriminator import Discriminator
 from ccm_pack.training.rivals import with_optimizer
 from ccm_pack.training.rivals.gan import PLANES, GanProblem, condition_planes
-from ccm_pack.training.rivals.networks import Discriminator, Generator
+from ccm_pack.training.rivals.networks import Generator
 from small_problem import small_config
 from torch import Tensor
 

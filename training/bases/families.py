@@ -6,8 +6,11 @@ a family has them; the embedded model, which is small, is adapted at its inputs 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+from ...ccm.guidance import GUIDED_BELOW
 
 Route = Literal["control", "reference", "concat"]
 
@@ -32,8 +35,9 @@ QWEN = (
 class Family:
     """One family: `host_class` in comfy.model_base, `clip_type` in comfy.sd.CLIPType.
 
-    `mask` is how a mask conditions it without a control net; with one, it is always by control. `in_place` says
-    that the host's blocks add in place to tensors that their norms need in backward.
+    `mask` is how a mask conditions it without a control net; with one, it is always by control. Samples are guided
+    below the noise level `guided_below`. `in_place` says that the host's blocks add in place to tensors that their
+    norms need in backward.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Family:
     text_sees_mask: bool = False
     sampler: str = "euler"
     scheduler: str = "simple"
+    guided_below: float = math.inf
     in_place: bool = False
 
 
@@ -57,6 +62,8 @@ FAMILIES = {
             "SD3",
             MMDIT + r"|context_embedder|y_embedder\.mlp\.[02]|final_layer\.linear",
             r"joint_blocks\.\d+",
+            sampler="dpmpp_2m",
+            guided_below=GUIDED_BELOW,
         ),
         Family("sd15", "BaseModel", "STABLE_DIFFUSION", UNET, UNET_BLOCKS, scheduler="normal"),
         Family("sdxl", "SDXL", "STABLE_DIFFUSION", UNET, UNET_BLOCKS, scheduler="normal"),

@@ -164,7 +164,7 @@ class _Guided:
         self, x: Tensor, sigma: Tensor, model_options: Any = None, seed: int | None = None
     ) -> Tensor:
         with_prompt = self.base.denoised(x, sigma, self.condition)
-        if self.guidance == 1.0:
+        if self.guidance == 1.0 or float(sigma.max()) >= self.base.facts.guided_below:
             return with_prompt
         without = self.base.denoised(x, sigma, self.negative)
         return without + self.guidance * (with_prompt - without)
@@ -192,7 +192,8 @@ def _image(grey: Tensor) -> Tensor:
 
 def _fingerprint(facts: Family, style: MaskStyle, model: Any, clip: Any, vae: Any, control_net: Any) -> str:
     """Hash a sample of every weight, so that gigabytes need not be read; a fine-tuned base changes all."""
-    digest = hashlib.sha256(f"{facts!r} {style.value}".encode())
+    told = facts.name, facts.host_class, facts.clip_type, facts.mask, facts.text_sees_mask, style.value
+    digest = hashlib.sha256(repr(told).encode())
     modules = [
         model.diffusion_model,
         getattr(clip, "cond_stage_model", None),

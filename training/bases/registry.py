@@ -65,7 +65,10 @@ def _paths(config: BaseConfig) -> dict[str, list[Path]]:
     """Return the files by key, each found; the embedded family where `nano` names none."""
     named: dict[str, Any] = {key: getattr(config, key) for key in FOLDERS if getattr(config, key)}
     if config.family == "nano":
-        named = {**_embedded(), **named}
+        embedded = _embedded()
+        if "checkpoint" in named or "diffusion_model" in named:
+            del embedded["vae"]  # a model goes with the autoencoder that it was trained with
+        named = {**embedded, **named}
     lists = {key: [names] if isinstance(names, (str, Path)) else list(names) for key, names in named.items()}
     return {key: [find_file(name, key) for name in names] for key, names in lists.items()}
 
@@ -82,12 +85,13 @@ def base_file(config: BaseConfig) -> Path | None:
 
 
 def _embedded() -> dict[str, Path]:
-    from ...nodes.nano import BASE_FILE, CONTROL_FILE, TEXT_FILE, WEIGHTS
+    from ...nodes.nano import BASE_FILE, CONTROL_FILE, TEXT_FILE, VAE_FILE, WEIGHTS
 
     return {
         "checkpoint": WEIGHTS / BASE_FILE,
         "control_net": WEIGHTS / CONTROL_FILE,
         "text_encoder": WEIGHTS / TEXT_FILE,
+        "vae": WEIGHTS / VAE_FILE,
     }
 
 
@@ -128,7 +132,10 @@ def _load_model(paths: dict[str, list[Path]], options: dict[str, Any]) -> tuple[
             "[base] names no model", fix="set checkpoint, or diffusion_model with text_encoder and vae"
         )
     loaded = comfy.sd.load_checkpoint_guess_config(
-        str(paths["checkpoint"][0]), output_clip="text_encoder" not in paths, model_options=options
+        str(paths["checkpoint"][0]),
+        output_vae="vae" not in paths,
+        output_clip="text_encoder" not in paths,
+        model_options=options,
     )
     return loaded[:3]
 
@@ -155,6 +162,6 @@ def _check(facts: Family, model: Any, clip: Any, vae: Any) -> None:
             f"The model file holds a model that the host calls {have}; family {facts.name!r} needs {facts.host_class}",
             fix="correct [base] family, or name another file",
         )
-    for part, key in ((clip, "text_encoder"), (vae, "vae")):
+    for part, key in ((clip, "text_encoder"), (getattr(vae, "first_stage_model", None), "vae")):
         if part is None:
             raise TrainingError(f"The model file holds no {key}", fix=f"name one in [base] {key}")

@@ -2,8 +2,9 @@
 
 The encoder is exact linear algebra written into TAESD's convolutions: three space-to-depth steps (grey
 levels are not negative, so the ReLUs pass them) and a whitening projection of each 8 x 8 block onto its 16
-principal components. It needs no training. The decoder is trained on what the projection keeps; a
-texture loss beside L1 makes it restore the speckle that the mean of all possible blocks would lose.
+principal components. It needs no training. The decoder is trained on what the projection keeps; a texture loss beside
+L1 makes it restore the speckle that the mean of all possible blocks would lose, and a patch discriminator at
+the end takes out what such a loss does not see, in frames that the family draws above all.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
+
+from ..discriminator import Discriminator
 
 LATENT_CHANNELS = 16
 BLOCK_PX = 8
@@ -29,6 +33,8 @@ LEAST_ENERGY = 1e-6
 PATTERN_WEIGHT = 4.0
 WINDOW = 32  # pixels
 LATENT_NOISE = 0.3  # largest standard deviation, of latents of unit variance
+JUDGE_WEIGHT = 0.05
+JUDGE_RIM = 8  # pixels
 
 
 @dataclass(frozen=True)
@@ -118,12 +124,16 @@ class DecoderProblem:
         return dict(self.decoder.named_parameters())
 
     def losses(self, positions: range) -> Tensor:
+        out, target = self.decoded(positions)
+        return reconstruction_loss(out, target, self.rim_px).expand(len(positions))
+
+    def decoded(self, positions: range) -> tuple[Tensor, Tensor]:
+        """Decoded crops and the true ones, grey [B,1,H,W]."""
         z, target = (
             torch.stack(part).to(self.device) for part in zip(*map(self._crop, positions), strict=True)
         )
         out = self.decoder(z.to(memory_format=torch.channels_last)).float()
-        loss = reconstruction_loss(out.mean(1, keepdim=True), target, self.rim_px)
-        return loss.expand(len(positions))
+        return out.mean(1, keepdim=True), target
 
     def refresh(self) -> None:
         """Nothing is derived from the parameters."""
@@ -139,6 +149,62 @@ class DecoderProblem:
         return z + noise * (LATENT_NOISE * rng.random() / SD3_SCALE), torch.from_numpy(px)[None]
 
 
+class GrainProblem(DecoderProblem):
+    """The same against a judge, which learns beside it to tell decoded crops from true ones.
+
+    Half of what it judges was decoded from latents that the family has drawn: `drawn` [M,16,h,w]. These are smoother
+    than those of frames, and there is no true frame to compare with, but the energies of other frames. Hinge loss
+    (Lim and Ye 2017, arXiv 1705.02894). The judge halves three times, so that it sees the place within a block, and
+    does not see the rim, where a crop lacks its surroundings.
+    """
+
+    def __init__(
+        self,
+        decoder: nn.Module,
+        frames: np.ndarray,
+        latents: Tensor,
+        drawn: Tensor,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        super().__init__(decoder, frames, latents, 0, seed, device)
+        self.drawn = drawn
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.judge = Discriminator(0).to(device)
+
+    @property
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        return {**super().parameters, **{f"judge.{k}": p for k, p in self.judge.named_parameters()}}
+
+    def losses(self, positions: range) -> Tensor:
+        out, target = self.decoded(positions)
+        inside = (..., slice(JUDGE_RIM, -JUDGE_RIM), slice(JUDGE_RIM, -JUDGE_RIM))
+        drawn = self._decoded_drawn(positions)
+        fake = torch.cat([out, drawn])[inside]
+        still = {name: p.detach() for name, p in self.judge.named_parameters()}
+        fooled = functional_call(self.judge, still, _seen(fake))[0]
+        on_real, on_fake = (self.judge(*_seen(x))[0] for x in (target[inside], fake.detach()))
+        judged = F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()
+        loss = reconstruction_loss(out, target, self.rim_px) + energy_loss(drawn, target)
+        return (loss - JUDGE_WEIGHT * fooled.mean() + judged).expand(len(positions))
+
+    def _decoded_drawn(self, positions: range) -> Tensor:
+        """As many decoded crops [B,1,H,W] of drawn latents."""
+        crops = []
+        for position in positions:
+            rng, side = np.random.default_rng((self.seed, position, 1)), self.drawn.shape[-1]
+            i, j = rng.integers(0, side - CROP + 1, 2)
+            crops.append(self.drawn[rng.integers(len(self.drawn)), :, i : i + CROP, j : j + CROP].float())
+        z = torch.stack(crops).to(self.device)
+        return self.decoder(z.to(memory_format=torch.channels_last)).float().mean(1, keepdim=True)
+
+
+def _seen(x: Tensor) -> tuple[Tensor, Tensor]:
+    """What the judge is given of [B,1,H,W]: the crop, and no condition."""
+    return x, x[:, :0]
+
+
 def reconstruction_loss(out: Tensor, target: Tensor, rim_px: int) -> Tensor:
     """Loss of grey crops [B,1,H,W]: L1 of pixels and of 3 x 3 means, and what makes grain look like grain.
 
@@ -150,10 +216,14 @@ def reconstruction_loss(out: Tensor, target: Tensor, rim_px: int) -> Tensor:
         out, target = (x[..., rim_px:-rim_px, rim_px:-rim_px] for x in (out, target))
     loss = 0.5 * F.l1_loss(out, target) + F.l1_loss(F.avg_pool2d(out, 3, 1), F.avg_pool2d(target, 3, 1))
     loss = loss + TEXTURE_WEIGHT * F.l1_loss(_texture(out), _texture(target))
-    for energy in (_spectrum, _energy_by_place):
-        ratio = torch.log(energy(out) + LEAST_ENERGY) - torch.log(energy(target) + LEAST_ENERGY)
-        loss = loss + ENERGY_WEIGHT * ratio.abs().mean()
-    return loss + PATTERN_WEIGHT * F.l1_loss(_pattern(out), _pattern(target))
+    return loss + energy_loss(out, target) + PATTERN_WEIGHT * F.l1_loss(_pattern(out), _pattern(target))
+
+
+def energy_loss(out: Tensor, target: Tensor) -> Tensor:
+    """How far the energies of two batches [B,1,H,W] are apart, by frequency and by place within a block."""
+    pairs = [(energy(out), energy(target)) for energy in (_spectrum, _energy_by_place)]
+    ratios = [torch.log(a + LEAST_ENERGY) - torch.log(b + LEAST_ENERGY) for a, b in pairs]
+    return ENERGY_WEIGHT * sum((ratio.abs().mean() for ratio in ratios), torch.zeros((), device=out.device))
 
 
 def _texture(x: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """The CCM-nano family from nothing: phantoms in, weight files out, one stage at a time.
 
-    projection -> decoder ─┐
-               -> base ────┴> assemble -> adapter -> lora
+    projection -> decoder ──────────┐
+               -> base -> assemble ─┴> wdlora -> grain
+                                    └> lora
     reader, segmentation
 
 Every stage writes its files under `work` and is skipped when they are there, so that an interrupted run
@@ -21,6 +22,8 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ...ccm.prompt_encoder import WordTokenizer
@@ -31,10 +34,12 @@ from .dataset import PhantomSet, phantom_set
 log = logging.getLogger(__name__)
 
 BASE_FILE = "ccm_nano_base.safetensors"
+DECODER_FILE = "decoder.safetensors"
+DRAWN_FILE = "drawn.safetensors"
+VAE_FILE = "ccm_nano_vae.safetensors"
 CONTROL_FILE = "ccm_nano_control.safetensors"
 TEXT_FILE = "ccm_nano_text.safetensors"
 PROJECTION_FILE = "projection.safetensors"
-DECODER_FILE = "decoder.safetensors"
 READER_FILE = "ccm_nano_reader.safetensors"
 SEGMENTATION_FILE = "ccm_nano_segmentation.safetensors"
 MODEL_FILE = "model.safetensors"
@@ -44,19 +49,22 @@ ADAPTER_FILES = {"wdlora": "ccm_nano_wdlora.safetensors", "lora": "ccm_nano_lora
 
 @dataclass(frozen=True)
 class Recipe:
-    """Sizes of a whole training; the defaults take about five hours on two CPU cores."""
+    """Sizes of a whole training; the defaults take about six hours on two CPU cores."""
 
     generic_pairs: int = 9000
     cohort_pairs: int = 4000
     patients: int = 1000  # of the adapters, with so many frames each
     frames: int = 4
+    decoder_cohort_pairs: int = 1600
     decoder_steps: int = 1300
     decoder_edge_steps: int = 150
+    decoder_grain_steps: int = 1500
+    drawn_latents: int = 300
     base_steps: int = 1100  # at 192 x 192 pixels
     base_steps_full: int = 1300  # at 384 x 384 pixels
     base_steps_alone: int = 2000  # the same, half of them without a mask
     segmentation_steps: int = 4000
-    segmentation_steps_steady: int = 1600  # every crop twice
+    segmentation_steps_steady: int = 2400  # every crop twice
     seed: int = 1
 
 
@@ -79,8 +87,6 @@ class Workshop:
 
     def save(self, path: Path, state: Mapping[str, Tensor], trained: str, **extra: str) -> None:
         """Write a weight file with its metadata, whole or not at all."""
-        from safetensors.torch import save_file
-
         metadata = {
             "ccm.trained": trained,
             "ccm.recipe": json.dumps(asdict(self.recipe)),
@@ -97,8 +103,6 @@ class Workshop:
 
 def projection_stage(shop: Workshop) -> autoencoder.Projection:
     """Fit the encoder's projection to generic frames."""
-    from safetensors.torch import load_file
-
     path = shop.work / PROJECTION_FILE
     if not path.exists():
         projection = autoencoder.fit_projection(_grey(shop.generic().frames[:4000:8]))
@@ -116,19 +120,72 @@ def decoder_stage(shop: Workshop) -> None:
     vae = autoencoder.build(projection)
     decoder: Any = vae.get_submodule("taesd_decoder")
     latents = _project(projection, frames)
-    for part, steps, rate, rim_px in (
-        ("inside", recipe.decoder_steps, 2e-3, 4),
-        ("edge", recipe.decoder_edge_steps, 5e-4, 0),
-    ):
+    inside = OptimizerConfig(
+        learning_rate=2e-3,
+        betas=(0.9, 0.98),
+        warmup_steps=50,
+        steps=recipe.decoder_steps,
+        batch=4,
+        ema_decay=0.99,
+    )
+    edge = replace(inside, learning_rate=5e-4, steps=recipe.decoder_edge_steps)
+    for part, optimizer, rim_px in (("inside", inside, 4), ("edge", edge, 0)):
         seed = recipe.seed + rim_px
         problem = autoencoder.DecoderProblem(decoder, frames, latents, rim_px, seed, learning.device())
-        optimizer = OptimizerConfig(
-            learning_rate=rate, betas=(0.9, 0.98), warmup_steps=50, steps=steps, batch=4, ema_decay=0.99
-        )
         decoder.load_state_dict(learning.learn(problem, shop.course(f"decoder_{part}", optimizer, seed)))
     autoencoder.share_grey(decoder.cpu()[-1])
     trained = f"decoder {recipe.decoder_steps} steps inside and {recipe.decoder_edge_steps} at the edge"
     shop.save(path, vae.state_dict(), f"autoencoder, {trained}")
+
+
+def grain_stage(shop: Workshop) -> None:
+    """Train the decoder on what the family draws too, and write the autoencoder that ships, in fp16."""
+    path, recipe = shop.out / VAE_FILE, shop.recipe
+    if path.exists():
+        return
+    projection, frames = projection_stage(shop), shop.cohort().frames[: recipe.decoder_cohort_pairs]
+    vae = autoencoder.build(projection)
+    vae.load_state_dict(load_file(shop.work / DECODER_FILE))
+    decoder: Any = vae.get_submodule("taesd_decoder")
+    optimizer = OptimizerConfig(
+        learning_rate=3e-4,
+        betas=(0.5, 0.99),
+        warmup_steps=50,
+        steps=recipe.decoder_grain_steps,
+        batch=4,
+        clip_norm=0.0,
+        ema_decay=0.99,
+    )
+    seed, latents, drawn = recipe.seed + 5, _project(projection, frames), _drawn_latents(shop)
+    problem = autoencoder.GrainProblem(decoder, frames, latents, drawn, seed, learning.device())
+    learnt = learning.learn(problem, shop.course("decoder_grain", optimizer, seed))
+    decoder.load_state_dict({name: learnt[name] for name in decoder.state_dict()})
+    autoencoder.share_grey(decoder.cpu()[-1])
+    with safe_open(shop.work / DECODER_FILE, "pt") as file:
+        trained = file.metadata()["ccm.trained"]
+    trained = f"{trained}, {recipe.decoder_grain_steps} against a judge of what the family draws"
+    shop.save(path, _half(vae.state_dict()), trained)
+
+
+def _drawn_latents(shop: Workshop) -> Tensor:
+    from .drawn import draw_latents
+
+    path = shop.work / DRAWN_FILE
+    if not path.exists():
+        adapter = shop.out / ADAPTER_FILES["wdlora"]
+        latents = draw_latents(_files(shop), adapter, shop.cohort(), shop.recipe.drawn_latents)
+        shop.save(path, {"latents": latents}, "latents drawn with the WDLoRA")
+    return load_file(path)["latents"]
+
+
+def _files(shop: Workshop) -> dict[str, Path]:
+    """The parts that the adapters are trained on, by their keys in [base]."""
+    return {
+        "checkpoint": shop.out / BASE_FILE,
+        "vae": shop.work / DECODER_FILE,
+        "text_encoder": shop.out / TEXT_FILE,
+        "control_net": shop.out / CONTROL_FILE,
+    }
 
 
 def base_stage(shop: Workshop) -> None:
@@ -171,16 +228,12 @@ def base_stage(shop: Workshop) -> None:
 
 
 def assemble_stage(shop: Workshop) -> None:
-    """Write what the host loads, in fp16: base with autoencoder, control net, prompt encoder."""
-    from safetensors import safe_open
-    from safetensors.torch import load_file
-
+    """Write what the host loads, in fp16: base, control net, prompt encoder."""
     with safe_open(shop.work / MODEL_FILE, "pt") as file:
         metadata = file.metadata()
-    model, vae = load_file(shop.work / MODEL_FILE), load_file(shop.work / DECODER_FILE)
+    model = load_file(shop.work / MODEL_FILE)
     parts = {part: _part(model, f"{part}.") for part in ("base", "control", "text")}
     checkpoint = {f"model.diffusion_model.{k}": v for k, v in parts["base"].items()}
-    checkpoint |= {f"first_stage_model.{k}": v for k, v in vae.items()}
     trained = metadata["ccm.trained"]
     shop.save(shop.out / BASE_FILE, _half(checkpoint), f"base {trained}")
     shop.save(
@@ -211,8 +264,7 @@ def _train_adapter(shop: Workshop, method: Literal["wdlora", "lora"]) -> None:
         return
     recipe, phantoms, folder = shop.recipe, shop.work / "phantoms", shop.work / f"run_{method}"
     write_phantoms(PhantomRequest(recipe.patients, recipe.frames, recipe.seed + 1), phantoms)
-    files = {"checkpoint": BASE_FILE, "text_encoder": TEXT_FILE, "control_net": CONTROL_FILE}
-    settings = {f"base.{key}": str(shop.out / name) for key, name in files.items()}
+    settings = {f"base.{key}": str(file) for key, file in _files(shop).items()}
     settings |= {"data.path": str(phantoms.resolve()), "adapter.method": method, "run.folder": str(folder)}
     config = read_config(CONFIG, tuple(f"{key}={json.dumps(value)}" for key, value in settings.items()))
     if train(config, resume=True):
@@ -250,7 +302,7 @@ def segmentation_stage(shop: Workshop) -> None:
     net, batch = SegmentationNet(), 12
     for part, kind, steps, rate, crops in (
         ("segmentation", SegmentationProblem, recipe.segmentation_steps, 4e-3, batch),
-        ("segmentation_steady", SteadyProblem, recipe.segmentation_steps_steady, 1.5e-3, batch // 2),
+        ("segmentation_steady", SteadyProblem, recipe.segmentation_steps_steady, 2e-3, batch // 2),
     ):
         problem = kind(net, sets, Augmentation(), seed, learning.device())
         optimizer = OptimizerConfig(
@@ -272,7 +324,9 @@ def segmentation_stage(shop: Workshop) -> None:
 
 
 def _mixture(shop: Workshop) -> np.ndarray:
-    return np.concatenate([shop.generic().frames[:2400], shop.cohort().frames[:1600]])
+    return np.concatenate(
+        [shop.generic().frames[:2400], shop.cohort().frames[: shop.recipe.decoder_cohort_pairs]]
+    )
 
 
 def _grey(frames: np.ndarray) -> Tensor:

@@ -15,8 +15,7 @@ from .dataset import PhantomSet
 from .distractors import background, distracted
 
 SETTLING = 60  # batches
-ADDED_NOISE = (2 / 255, 9 / 255)  # of the noisier copy
-STEADINESS = 0.5  # more costs nerves, less lets the noise decide
+ADDED_NOISE = (2 / 255, 10 / 255)  # of the noisier copy
 DOUBT = 3.0  # logits on either side of the threshold
 RIM_PX = 4
 VISIBLE = 0.9  # a nerve whose ridge is lower than this many deviations of the surround is not asked for
@@ -127,7 +126,7 @@ class SteadyProblem(SegmentationProblem):
         return crop, replace(crop, frame=crop.frame + noise)
 
     def loss(self, logits: Tensor, nerves: Tensor, counted: Tensor) -> Tensor:
-        return super().loss(logits, nerves, counted) + STEADINESS * unsteadiness(logits[::2], logits[1::2])
+        return super().loss(logits, nerves, counted) + unsteadiness(logits[::2], logits[1::2])
 
 
 def unsteadiness(logits: Tensor, noisier: Tensor) -> Tensor:

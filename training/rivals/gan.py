@@ -23,10 +23,11 @@ from ...ccm.cohorts import Cohort
 from ...ccm.errors import TrainingError
 from ...ccm.frames.record import Record, load_frame, load_mask
 from ..data.sampler import Sample, orient
+from ..discriminator import Discriminator
 from ..trainer import Setup
 from ..validate import Validation
 from . import Rival
-from .networks import Discriminator, Generator
+from .networks import Generator
 
 GROUPS = (*Cohort, None)
 PLANES = 1 + len(GROUPS)  # the mask, and one plane for each group

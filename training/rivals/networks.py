@@ -67,24 +67,3 @@ class Generator(nn.Module):
         """Noise for frames of this size, each fixed by its seed [B]."""
         shape = (1, NOISE, size[0] // 16, size[1] // 16)
         return torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(int(s))) for s in seeds])
-
-
-class Discriminator(nn.Module):
-    """Frame and condition planes -> a score for each patch of 46 pixels, and the features before (for matching)."""
-
-    def __init__(self, planes: int, widths: tuple[int, ...] = (16, 32, 64)) -> None:
-        super().__init__()
-        ins = (1 + planes, *widths[:-1])
-        self.layers = nn.ModuleList(
-            nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in zip(ins, widths, strict=True)
-        )
-        self.norms = nn.ModuleList(nn.InstanceNorm2d(b) for b in widths)
-        self.score = nn.Conv2d(widths[-1], 1, 4, padding=1)
-
-    def forward(self, frame: Tensor, condition: Tensor) -> tuple[Tensor, list[Tensor]]:
-        x, features = torch.cat([frame, condition], 1), []
-        for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
-            x = layer(x)
-            x = F.leaky_relu(norm(x) if number else x, LEAK)
-            features.append(x)
-        return self.score(x), features

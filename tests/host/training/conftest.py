@@ -79,6 +79,7 @@ class Families:
         config = self.config(family, control=False)
         if family == "nano":
             config.family, config.checkpoint = "sd35", str(WEIGHTS / "ccm_nano_base.safetensors")
+            config.vae = str(WEIGHTS / "ccm_nano_vae.safetensors")
         return importlib.import_module("ccm_pack.training.bases").load_base(config)
 
     def model(self, family: str) -> Any:
@@ -87,7 +88,9 @@ class Families:
         if family == "nano":
             file = str(WEIGHTS / "ccm_nano_base.safetensors")
             parts = {"output_vae": False, "output_clip": False}
-            return sd.load_checkpoint_guess_config(file, **parts, model_options=options)[0]
+            model = sd.load_checkpoint_guess_config(file, **parts, model_options=options)[0]
+            importlib.import_module("ccm_pack.nodes.nano").guide_in_weak_noise(model)
+            return model
         return sd.load_diffusion_model(self.config(family).diffusion_model, model_options=options)
 
     def control_file(self, family: str) -> str:
