@@ -263,11 +263,9 @@ def nerve_mask(probability: np.ndarray) -> np.ndarray:
     that a faint stretch neither cuts a fibre in two nor a branch from its fibre. Only its centre-line is added: how
     wide it is is not known.
     """
-    import cv2
-
     nerve = probability > THRESHOLD
-    _, parts = cv2.connectedComponents((probability > LIKELY).astype(np.uint8), connectivity=8)
-    sure = np.zeros(parts.max() + 1, dtype=bool)
+    count, parts = _connected(probability > LIKELY)
+    sure = np.zeros(count, dtype=bool)
     sure[parts[probability > SURE]] = True
     likely, _ = without_blobs(sure[parts], UM_PER_PX)
     orientation = Orientation.of(likely)
@@ -282,11 +280,19 @@ def _leading_away(line: np.ndarray, nerve: np.ndarray) -> np.ndarray:
     """
     import cv2
 
-    count, pieces = cv2.connectedComponents(line.astype(np.uint8), connectivity=8)
+    count, pieces = _connected(line)
     beside = cv2.dilate(nerve.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     away = np.bincount(pieces[line & ~beside], minlength=count) > 0
     short = np.bincount(pieces[line], minlength=count) <= SHORT_PX
     return line & (away | short)[pieces]
+
+
+def _connected(flags: np.ndarray) -> tuple[int, np.ndarray]:
+    """The number of parts of a mask [H,W], the ground among them, and the part of each pixel, by eight neighbours."""
+    import cv2
+
+    count, parts = cv2.connectedComponents(flags.astype(np.uint8), connectivity=8)
+    return count, np.asarray(parts, dtype=np.intp)
 
 
 def _check_field(width: int, height: int, um_per_px: float) -> None:

@@ -28,7 +28,7 @@ MASKS = 8  # of each cohort in the plot
 PATIENTS = 12  # of each cohort in the forest
 SET = 24  # frames of each set whose distance is shown
 MOST_BYTES = 25_000
-QUALITIES = range(88, 40, -4)
+QUALITIES = range(88, 24, -4)
 PLACES = {  # the template that shows where the node stands
     "CCM_LoadFoundation": "flux",
     "CCM_LoadNano": "first_steps",
