@@ -253,10 +253,10 @@ def segment_nerves(
         seen = _resized(grey, scale)
         found = network.probability(seen)
         quality, probability = assess_quality(seen, found), _resized(found, 1.0, grey.shape[-2:])
-    return NerveSegmentation(probability, np.stack([nerve_mask(p) for p in probability]), quality)
+    return NerveSegmentation(probability, np.stack([nerve_mask(p, um_per_px) for p in probability]), quality)
 
 
-def nerve_mask(probability: np.ndarray) -> np.ndarray:
+def nerve_mask(probability: np.ndarray, um_per_px: float = UM_PER_PX) -> np.ndarray:
     """The nerves, bool [H,W], of a probability [H,W]: what is above the threshold, and what ties it together.
 
     By double threshold (Canny 1986), a stretch that is likely a nerve and touches what surely is one is nerve too, so
@@ -267,7 +267,7 @@ def nerve_mask(probability: np.ndarray) -> np.ndarray:
     count, parts = _connected(probability > LIKELY)
     sure = np.zeros(count, dtype=bool)
     sure[parts[probability > SURE]] = True
-    likely, _ = without_blobs(sure[parts], UM_PER_PX)
+    likely, _ = without_blobs(sure[parts], um_per_px)
     orientation = Orientation.of(likely)
     line = orientation.restore(thin(orientation.apply(likely))) & ~nerve
     return nerve | _leading_away(line, nerve)
