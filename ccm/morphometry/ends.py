@@ -25,7 +25,7 @@ class CentreLines:
     """C finished centre-lines of M points in all; line c is points[offsets[c]:offsets[c+1]].
 
     points: [M,2] (x, y). widths: [M]. offsets: [C+1]. strand: [C], the number of the strand. closed: [C], rings, which
-    end where they begin. parents: [C,2], the strands that the ends meet, -1 for none.
+    end where they begin. parents: [C,2], the strands that the ends meet, -1 for none. feet: [C,2,2], where they do.
     """
 
     points: np.ndarray
@@ -34,6 +34,7 @@ class CentreLines:
     strand: np.ndarray
     closed: np.ndarray
     parents: np.ndarray
+    feet: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def finish(
     hangs = chains.ends >= 0
     parents[hangs], new_ends[hangs] = _on_parents(chains, strands, ends, hangs, junctions, junction_radius)
     points, widths, offsets = _assemble(chains, ends, new_ends)
-    return CentreLines(points, widths, offsets, chains.strand, chains.closed, parents)
+    return CentreLines(points, widths, offsets, chains.strand, chains.closed, parents, new_ends)
 
 
 def _measure_ends(line: np.ndarray, offsets: np.ndarray, widths: np.ndarray) -> Ends:

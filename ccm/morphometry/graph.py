@@ -8,15 +8,16 @@ from itertools import pairwise
 
 import numpy as np
 
-from .arms import TWIG_UM, distorted_counts, measure_arms
+from .arms import TWIG_UM, Arms, distorted_counts, measure_arms
 from .centreline import in_field, smooth
 from .chains import build_chains, cut_ends
 from .ends import CentreLines, finish
+from .gaps import bridge_gaps, leave_over_gaps
 from .orientation import Orientation
 from .pairing import pair_arms
 from .refine import clear_pixels, refine
 from .skeleton import fill_small_holes, thin, trace_paths, without_blobs
-from .topology import bridge_gaps, prune_spurs, split_hairpins, string_together
+from .topology import Strand, prune_spurs, split_hairpins, string_together
 
 MAIN_UM = 100.0  # a main fibre is at least this long
 
@@ -39,7 +40,7 @@ class Nerve:
     """One nerve. A nerve with gaps has one piece between each two gaps.
 
     pieces_um: centre-line points (x, y) in um, [n,2] each. widths_um: [n] each. length_um: without the gaps.
-    parents: numbers of the nerves that its ends leave or join, -1 for a free end.
+    parents: numbers of the nerves that its ends leave or join, if need be over a short gap, -1 for a free end.
     """
 
     role: Role
@@ -76,8 +77,10 @@ def measure_graph(mask: np.ndarray, um_per_px: float, field: np.ndarray | None =
     )
     if lines is None:
         return NerveGraph((), np.zeros((0, 2)))
-    points = corner + orientation.undo(lines.points, (mask.shape[1], mask.shape[0]))
-    return _as_graph(replace(lines, points=points), um_per_px)
+    size = (mask.shape[1], mask.shape[0])
+    points = corner + orientation.undo(lines.points, size)
+    feet = corner + orientation.undo(lines.feet.reshape(-1, 2), size).reshape(lines.feet.shape)
+    return _as_graph(replace(lines, points=points, feet=feet), um_per_px)
 
 
 def _crop(mask: np.ndarray, field: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
@@ -113,7 +116,20 @@ def _measure_lines(mask: np.ndarray, um_per_px: float, field: np.ndarray | None)
     line = smooth(chains.points, chains.weights, chains.offsets, chains.closed, um_per_px)
     chains = cut_ends(replace(chains, points=line), in_field(line, mask.shape, seen))
     lines = finish(chains, strands, paths.junctions, junction_radius, nerve, seen)
-    return replace(lines, points=np.clip(lines.points, 0.0, mask.shape[::-1]))
+    lines = leave_over_gaps(lines, _lone_ends(lines, strands, arms), um_per_px)
+    points, feet = (np.clip(found, 0.0, mask.shape[::-1]) for found in (lines.points, lines.feet))
+    return replace(lines, points=points, feet=feet)
+
+
+def _lone_ends(lines: CentreLines, strands: list[Strand], arms: Arms) -> np.ndarray:
+    """Which ends of centre-lines, bool [C,2], are ends inside the field of nerves that meet no other."""
+    lone = np.zeros((len(strands), 2), dtype=bool)
+    for number, strand in enumerate(strands):
+        ends = list(strand.ends or ())
+        if ends and (arms.junction[ends] < 0).all():
+            lone[number] = ~arms.leaves[ends]
+    outer = np.diff(lines.strand, prepend=-1) > 0, np.diff(lines.strand, append=len(strands)) > 0
+    return lone[lines.strand] & np.stack(outer, axis=1)
 
 
 def _at(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -155,7 +171,8 @@ def _as_graph(lines: CentreLines, um_per_px: float) -> NerveGraph:
         Nerve(roles[n], tuple(pieces[a:b]), tuple(widths[a:b]), lengths[n], closed[n], parents[n])
         for n, (a, b) in enumerate(zip(first.tolist(), after.tolist(), strict=True))
     )
-    return NerveGraph(nerves, _branch_points(nerves))
+    feet = np.stack([lines.feet[first, 0], lines.feet[after - 1, 1]], axis=1) * um_per_px
+    return NerveGraph(nerves, _branch_points(nerves, feet))
 
 
 def _blobs(lines: CentreLines, length: np.ndarray, owner: np.ndarray) -> np.ndarray:
@@ -168,16 +185,16 @@ def _blobs(lines: CentreLines, length: np.ndarray, owner: np.ndarray) -> np.ndar
     return ~tied[:-1] & (length < width)
 
 
-def _branch_points(nerves: tuple[Nerve, ...]) -> np.ndarray:
-    """Points [B,2] in um at which branches and main fibres meet."""
+def _branch_points(nerves: tuple[Nerve, ...], feet: np.ndarray) -> np.ndarray:
+    """Points [B,2] in um at which branches and main fibres meet; feet [n,2,2]: where the nerves' ends do."""
     kinds = {Role.BRANCH, Role.MAIN}
-    feet = [
-        nerve.pieces_um[-side][-side]
-        for nerve in nerves
+    points = [
+        feet[number, side]
+        for number, nerve in enumerate(nerves)
         for side in (0, 1)
         if nerve.parents[side] >= 0 and {nerve.role, nerves[nerve.parents[side]].role} == kinds
     ]
-    return np.array(feet, dtype=float).reshape(-1, 2)
+    return np.array(points, dtype=float).reshape(-1, 2)
 
 
 def assign_roles(lengths_um: list[float], parents: list[tuple[int, int]], closed: list[bool]) -> list[Role]:

@@ -10,7 +10,7 @@ from ..table import Column, Table
 from .biomarkers import NerveBiomarkers
 
 TOOL = "ComfyUI-CCM morphometry"
-VERSION = "0.5.0"  # of the measurement: raised with every change after which a number may differ
+VERSION = "0.6.0"  # of the measurement: raised with every change after which a number may differ
 
 UNITS = {
     "cnfl_mm_per_mm2": "mm/mm2",

@@ -1,4 +1,4 @@
-"""Which pixel paths are one nerve: spurs are pruned, arms paired at junctions and over gaps, paths strung together.
+"""Which pixel paths are one nerve: spurs are pruned, and paths are strung together as their arms were paired.
 
 All lengths are in pixels.
 """
@@ -10,12 +10,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .arms import Arms, bends
 from .pairing import SHARPEST_TURN, Joint, Link, Mates
 from .skeleton import PixelPaths
 
-GAP_UM = 20.0  # two ends with this much clear space between them that face each other are one nerve
-GAP_TURN = math.radians(50.0)  # facing each other: a nerve turns less than this over a gap
 HAIRPIN_PX = 8
 SPUR_PX = 2.5  # outline noise reaches this far, and half a half-width, beyond the outline
 
@@ -94,37 +91,6 @@ def split_hairpins(paths: PixelPaths) -> PixelPaths:
         closed=np.insert(paths.closed, path[cuts], False),
         junctions=paths.junctions,
     )
-
-
-def bridge_gaps(closed: np.ndarray, arms: Arms, um_per_px: float) -> dict[int, int]:
-    """Pairs of free ends inside the field that face each other over a short gap: {arm: other arm}.
-
-    closed [S]: the paths that are rings.
-    """
-    free = np.flatnonzero((arms.junction < 0) & ~arms.leaves & ~np.repeat(closed, 2))
-    if len(free) < 2:
-        return {}
-    a, b, clear = _close_pairs(free, arms, GAP_UM / um_per_px)
-    bend = bends(arms, a, b)
-    facing = (a // 2 != b // 2) & (bend < GAP_TURN)
-    nearest_first = np.argsort((np.maximum(clear, 1.0) * (1.0 + bend))[facing], kind="stable")
-    mates: dict[int, int] = {}
-    for one, other in np.stack([a, b], axis=1)[facing][nearest_first].tolist():
-        if one not in mates and other not in mates:
-            mates[one], mates[other] = other, one
-    return mates
-
-
-def _close_pairs(free: np.ndarray, arms: Arms, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of the arms `free` with less than `limit` between their caps, [P] and [P], and that clear space [P]."""
-    from scipy.spatial import KDTree
-
-    tip, radius = arms.tip[free], arms.radius[free]
-    pairs = KDTree(tip).query_pairs(limit + 2.0 * float(radius.max()), output_type="ndarray")
-    clear = np.hypot(*(tip[pairs[:, 0]] - tip[pairs[:, 1]]).T) - radius[pairs].sum(axis=1)
-    near = clear < limit
-    a, b = free[pairs[near]].T
-    return a, b, clear[near]
 
 
 def string_together(closed: np.ndarray, through: Mates, gaps: dict[int, int]) -> list[Strand]:

@@ -159,6 +159,34 @@ def test_ends_that_pass_each_other_are_not_joined() -> None:
     assert counts([(points, 4.0) for points in ends]) == (2, 0, 0)
 
 
+@pytest.mark.parametrize("angle", ANGLES)
+@pytest.mark.parametrize("leaving", (40.0, 65.0, 90.0))
+def test_a_branch_leaves_its_fibre_over_a_short_gap_that_has_no_length(angle: float, leaving: float) -> None:
+    start = CENTRE + (8.0 + 2.0 + 2.0) * unit(angle + leaving)  # between the outlines, straight away
+    strokes = [through(angle), (ray(start, angle + leaving, 110.0), 4.0)]
+    assert counts(strokes) == (1, 1, 1)
+    foot = measure(strokes).graph.branch_points_um[0] / UM_PER_PX
+    assert np.hypot(*(foot - CENTRE)) < 0.6 * 12.0  # the nearest place in sight is no farther along
+    assert abs((foot - CENTRE) @ unit(angle + 90.0)) < 0.3
+
+
+@pytest.mark.parametrize("angle", ANGLES)
+def test_over_a_long_gap_a_nerve_leaves_no_fibre(angle: float) -> None:
+    strokes = [through(angle), (ray(CENTRE + 28.0 * unit(angle + 90.0), angle + 90.0, 110.0), 4.0)]
+    assert counts(strokes) == (2, 0, 0)
+
+
+@pytest.mark.parametrize("angle", ANGLES)
+def test_a_nerve_between_two_fibres_leaves_one_of_them_over_a_gap(angle: float) -> None:
+    between = line(offset(angle + 90.0, -64.0, 0.0), offset(angle + 90.0, 60.0, 0.0))
+    assert counts([through(angle, 4.0, -75.0), through(angle, 4.0, 75.0), (between, 4.0)]) == (2, 1, 1)
+
+
+def test_of_two_nerves_that_face_each_other_but_bend_too_much_to_be_one_one_leaves_the_other() -> None:
+    tips = [(np.array([183.0, 200.0]), 153.0), (np.array([197.0, 200.0]), 27.0)]
+    assert counts([(ray(tip, angle, 130.0), 4.0) for tip, angle in tips]) == (1, 1, 1)
+
+
 @pytest.mark.parametrize("length", (90.0, 99.0))
 def test_a_nerve_below_100_um_is_no_main_fibre(length: float) -> None:
     assert counts([(line_through(CENTRE, 30.0, (length - 4.0) / UM_PER_PX), 4.0)]) == (0, 0, 0)
