@@ -9,7 +9,12 @@ import torch
 pytest.importorskip("comfy.model_management", reason="needs the host's modules on the path (COMFYUI_PATH)")
 
 from ccm_pack.training.config import OptimizerConfig
-from ccm_pack.training.nano import autoencoder, base, learning
+from ccm_pack.training.nano import STAGES, autoencoder, base, family, learning
+
+
+def test_every_stage_can_be_trained_and_the_decoders_grain_comes_after_what_it_draws_with():
+    assert all(callable(getattr(family, f"{stage}_stage")) for stage in STAGES)
+    assert STAGES.index("grain") > STAGES.index("wdlora")
 
 
 @pytest.fixture(scope="module")

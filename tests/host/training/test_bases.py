@@ -16,6 +16,7 @@ from ccm_pack.training.bases import Condition
 from ccm_pack.training.config import AdapterConfig
 from ccm_pack.training.layers import inject
 
+EMBEDDED = Path(__file__).resolve().parents[3] / "weights"
 FAMILIES = ["nano", "sd15", "sdxl", "sd35", "qwen-image", "qwen-image-edit", "flux"]
 
 
@@ -122,6 +123,17 @@ def test_a_file_of_another_family_is_refused(families: Any):
     config.family = "qwen-image"
     with pytest.raises(TrainingError, match="calls Flux; family 'qwen-image' needs QwenImage"):
         load_base(config)
+
+
+def test_a_nano_checkpoint_of_ones_own_brings_its_autoencoder_unless_another_is_named(families: Any):
+    load_base = importlib.import_module("ccm_pack.training.bases").load_base
+    embedded, own, both = (families.config("nano") for _ in range(3))
+    own.checkpoint = both.checkpoint = str(EMBEDDED / "ccm_nano_base.safetensors")
+    both.vae = str(EMBEDDED / "ccm_nano_vae.safetensors")
+    latents = torch.randn(1, 16, 8, 8, generator=torch.Generator().manual_seed(0))
+    frames = [load_base(config).decode(latents) for config in (embedded, own, both)]
+    assert torch.equal(frames[0], frames[2])
+    assert not torch.allclose(frames[0], frames[1], atol=1e-3)
 
 
 def test_the_fingerprint_is_that_of_the_weights(families: Any):
