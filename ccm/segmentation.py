@@ -21,18 +21,11 @@ from torch import Tensor, nn
 from .equivariant import ORDER, GroupBlock, JoiningBlocks, LiftingBlock, ProjectionHead
 from .errors import PixelSizeError, WeightsError
 from .images import UM_PER_PX, check_um_per_px
-from .morphometry.orientation import Orientation
-from .morphometry.skeleton import thin, without_blobs
 from .quality import FrameQuality, assess_quality
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "ccm_nano_segmentation.safetensors"
 FIELDS = (2, 4, 10, 16, 20)  # of eight channels each
 THRESHOLD = 0.5
-LIKELY = 0.4  # probability of a nerve's faintest pixels
-SURE = (
-    0.9  # and of one of them at least; both are chosen for counts on phantoms and for steadiness under noise
-)
-SHORT_PX = 3  # a gap that is bridged although its pixels all lie beside a nerve
 SPECK_PX = 12  # 12.5 um across the bounding box
 LARGEST_PX = 4096  # a mosaic of about 100 fields; resampling to more would only exhaust the memory
 STRIDE = 32  # frames are padded to a multiple of this
@@ -43,7 +36,7 @@ TILE, HALO = 1024, 192  # pixels of a mosaic beyond HALO do not reach a tile; bo
 
 @dataclass(frozen=True)
 class NerveSegmentation:
-    """`probability` float32 [B,H,W] that a pixel is nerve, its `nerve_mask` bool [B,H,W], the quality of each frame."""
+    """`probability` float32 [B,H,W] that a pixel is nerve, `mask` bool [B,H,W] of those above 0.5, each quality."""
 
     probability: np.ndarray
     mask: np.ndarray
@@ -253,46 +246,7 @@ def segment_nerves(
         seen = _resized(grey, scale)
         found = network.probability(seen)
         quality, probability = assess_quality(seen, found), _resized(found, 1.0, grey.shape[-2:])
-    return NerveSegmentation(probability, np.stack([nerve_mask(p, um_per_px) for p in probability]), quality)
-
-
-def nerve_mask(probability: np.ndarray, um_per_px: float = UM_PER_PX) -> np.ndarray:
-    """The nerves, bool [H,W], of a probability [H,W]: what is above the threshold, and what ties it together.
-
-    By double threshold (Canny 1986), a stretch that is likely a nerve and touches what surely is one is nerve too, so
-    that a faint stretch neither cuts a fibre in two nor a branch from its fibre. Only its centre-line is added: how
-    wide it is is not known.
-    """
-    nerve = probability > THRESHOLD
-    count, parts = _connected(probability > LIKELY)
-    sure = np.zeros(count, dtype=bool)
-    sure[parts[probability > SURE]] = True
-    likely, _ = without_blobs(sure[parts], um_per_px)
-    orientation = Orientation.of(likely)
-    line = orientation.restore(thin(orientation.apply(likely))) & ~nerve
-    return nerve | _leading_away(line, nerve)
-
-
-def _leading_away(line: np.ndarray, nerve: np.ndarray) -> np.ndarray:
-    """The pieces of a line beside nerves that lead away from them, or over a gap of a few pixels.
-
-    Not those that run along: between parallel nerves they would join what is apart.
-    """
-    import cv2
-
-    count, pieces = _connected(line)
-    beside = cv2.dilate(nerve.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    away = np.bincount(pieces[line & ~beside], minlength=count) > 0
-    short = np.bincount(pieces[line], minlength=count) <= SHORT_PX
-    return line & (away | short)[pieces]
-
-
-def _connected(flags: np.ndarray) -> tuple[int, np.ndarray]:
-    """The number of parts of a mask [H,W], the ground among them, and the part of each pixel, by eight neighbours."""
-    import cv2
-
-    count, parts = cv2.connectedComponents(flags.astype(np.uint8), connectivity=8)
-    return count, np.asarray(parts, dtype=np.intp)
+    return NerveSegmentation(probability, probability > THRESHOLD, quality)
 
 
 def _check_field(width: int, height: int, um_per_px: float) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from ccm_pack.ccm.cohorts import Cohort
-from ccm_pack.ccm.equivariant import turned
 from ccm_pack.ccm.errors import PixelSizeError, WeightsError
 from ccm_pack.ccm.morphometry.adherence import centre_line_f1
 from ccm_pack.ccm.phantom.mask import draw_mask
@@ -19,7 +18,6 @@ from ccm_pack.ccm.segmentation import (
     SegmentationNet,
     even_tone,
     load_segmenter,
-    nerve_mask,
     normalise,
     segment_nerves,
 )
@@ -90,7 +88,6 @@ def test_phantom_nerves_are_traced_in_every_cohort():
 
 
 def test_half_the_pixel_size_with_the_frame_enlarged_traces_the_same_nerves():
-    import cv2
 
     frame, mask = phantom(Cohort.CONTROL, 9)
     large = cv2.resize(frame, (768, 768), interpolation=cv2.INTER_CUBIC).clip(0, 1)
@@ -144,49 +141,3 @@ def test_a_mosaic_of_6000_x_6000_pixels_needs_less_than_4_gb(tmp_path):
     cnfl, before, peak = map(float, done.stdout.split()[-3:])
     print(f"CNFL {cnfl:.2f} mm/mm2, {before:.1f} GB before, {peak:.1f} GB at the most")
     assert 5.0 < cnfl < 40.0 and peak - before < 4.0
-
-
-def line(faint: float) -> np.ndarray:
-    """Two sure nerves in a row, three pixels wide, with a stretch of this probability between them."""
-    probability = np.zeros((40, 60), np.float32)
-    probability[19:22, 4:24] = probability[19:22, 36:56] = 0.95
-    probability[19:22, 24:36] = faint
-    return probability
-
-
-def test_a_faint_stretch_between_sure_ones_joins_them_by_its_centre_line() -> None:
-    mask = nerve_mask(line(0.45))
-    assert mask[20, 4:56].all()
-    assert (mask[:, 26:34].sum(axis=0) == 1).all()
-    assert (mask[:, 5:23].sum(axis=0) == 3).all()
-
-
-def test_what_is_unlikely_joins_nothing_and_what_touches_no_sure_nerve_is_none() -> None:
-    assert (nerve_mask(line(0.25)) == (line(0.25) > 0.5)).all()
-    alone = np.zeros((40, 60), np.float32)
-    alone[19:22, 4:56] = 0.45
-    assert not nerve_mask(alone).any()
-
-
-def test_parallel_nerves_with_a_likely_valley_between_them_stay_apart() -> None:
-    probability = np.zeros((40, 60), np.float32)
-    probability[14:17, 4:56] = probability[19:22, 4:56] = 0.95
-    probability[17:19, 4:56] = 0.45
-    assert (nerve_mask(probability) == (probability > 0.5)).all()
-
-
-def test_a_faint_stretch_that_touches_by_a_corner_joins_too() -> None:
-    probability = np.zeros((40, 60), np.float32)
-    probability[5:9, 4:20] = probability[20:24, 31:50] = 0.95
-    for k in range(11):
-        probability[9 + k, 20 + k] = 0.45
-    mask = nerve_mask(probability)
-    assert all(mask[9 + k, 20 + k] for k in range(11))
-
-
-@pytest.mark.parametrize("turn", range(8))
-def test_the_mask_of_a_turned_probability_is_the_turned_mask(turn: int) -> None:
-    rng = np.random.default_rng(3)
-    probability = cv2.GaussianBlur(rng.random((48, 64), dtype=np.float32), (0, 0), 2.0)
-    probability = (probability - probability.min()) / (probability.max() - probability.min())
-    assert (nerve_mask(turned(probability, turn)) == turned(nerve_mask(probability), turn)).all()
