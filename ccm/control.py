@@ -8,6 +8,7 @@ import numpy as np
 
 from .errors import MaskError
 from .images import ASPECT_TOLERANCE
+from .masks import check_is_mask
 
 LEVEL = 0.5  # of a mask's highest value: what counts as nerve where a drawing knows only yes and no
 STROKE = 0.01  # width of a scribble, as a share of the side, beyond that of the mask itself
@@ -71,13 +72,14 @@ def _outline(mask: np.ndarray) -> np.ndarray:
 
 
 def check_control_masks(masks: np.ndarray) -> None:
-    """Raise MaskError when one of the masks [B,H,W] holds no nerve."""
+    """Raise MaskError when one of the masks [B,H,W] holds no nerve, or is no mask."""
     for number, mask in enumerate(masks):
         if mask.max() <= 0:
             raise MaskError(
                 f"Mask {number} is empty, so there is no nerve to place",
                 fix="draw or generate a mask with nerves, or sample without a mask: DPN Prompt alone",
             )
+        check_is_mask(mask, f"Mask {number}")
 
 
 def check_masks_fit_latents(masks: tuple[int, ...], latents: tuple[int, ...]) -> None:

@@ -26,6 +26,8 @@ NOISE_SIGMAS = 4.0
 SPECK_UM2 = 30.0
 SHORTEST_UM = 15.0
 LONGEST_UM = 50.0  # in paper noise, the longest line is shorter
+BLACK = 0.02  # darker than five grey levels of 255
+LEAST_BLACK = 0.5  # of a mask; nerves cover a tenth of a frame
 
 
 def prepare_masks(drawings: np.ndarray, field_px: int = FIELD_PX, width_px: float = WIDTH_PX) -> np.ndarray:
@@ -37,6 +39,20 @@ def prepare_masks(drawings: np.ndarray, field_px: int = FIELD_PX, width_px: floa
     """
     check_drawing(field_px, width_px)
     return np.stack([_prepare(drawing, field_px, width_px, n) for n, drawing in enumerate(drawings)])
+
+
+def check_is_mask(mask: np.ndarray, name: str) -> None:
+    """Raise MaskError for a picture [H,W] in 0..1 that cannot be a nerve mask: a frame, or dark nerves on light.
+
+    `name` is what the error calls it.
+    """
+    black = float((mask < BLACK).mean())
+    if black < LEAST_BLACK:
+        raise MaskError(
+            f"{name} is no nerve mask: {black:.0%} of it is black, expected at least {LEAST_BLACK:.0%}",
+            fix="give white nerves on black: trace a frame first (Segment Nerves; `python . measure` without --masks), "
+            "or bring a drawing through Prepare Nerve Mask",
+        )
 
 
 def read_drawings(image: torch.Tensor | None, mask: torch.Tensor | None) -> np.ndarray:

@@ -20,6 +20,7 @@ from .frames.listing import list_frames
 from .frames.reading import read_frame, read_mask
 from .frames.record import Record
 from .images import check_um_per_px
+from .masks import check_is_mask
 from .morphometry.biomarkers import measure_nerves
 from .morphometry.report import TOOL, UNITS, VERSION
 from .segmentation import Network, segment_nerves
@@ -30,7 +31,8 @@ COLUMNS = (
     *BIOMARKERS,
     *("quality", "error", "tool", "version", "network", "sha256"),
 )
-GROUP_COLUMNS = ("patient", "eye", "cohort", "frames", "frames_used", *BIOMARKERS, "reference")
+MADE_BY = ("tool", "version", "network")
+GROUP_COLUMNS = ("patient", "eye", "cohort", "frames", "frames_used", *BIOMARKERS, *MADE_BY, "reference")
 MASKS = "masks"  # instead of a network's hash, where masks were measured
 REFERENCE = (
     "CNFL in type 1 diabetes: neuropathy likely at 11.5 mm/mm2 or less, unlikely at 15.8 or more, best single "
@@ -112,7 +114,9 @@ def _empty_row(task: Task) -> Row:
 def _mask(task: Task, network: Network | None) -> tuple[np.ndarray, str]:
     check_um_per_px(task.um_per_px)
     if task.is_mask:
-        return read_mask(task.path) > 0.5, ""
+        mask = read_mask(task.path)
+        check_is_mask(mask, task.path.name)
+        return mask > 0.5, ""
     found = segment_nerves(read_frame(task.path)[None], task.um_per_px, network)
     return found.mask[0], ", ".join(map(str, found.quality[0].reasons))
 
@@ -149,7 +153,8 @@ def average_patients(eyes: Sequence[Mapping[str, str]]) -> list[Row]:
     averages = []
     for patient, members in groups.items():
         counts = {key: str(sum(int(eye[key]) for eye in members)) for key in ("frames", "frames_used")}
-        known = {"patient": patient, "eye": "both" if len(members) > 1 else members[0]["eye"]}
+        used = [eye for eye in members if int(eye["frames_used"])] or members
+        known = {"patient": patient, "eye": "both" if len(used) > 1 else used[0]["eye"]}
         averages.append(_mean_row(members, known | counts | {"cohort": members[0]["cohort"]}))
     return averages
 
@@ -162,7 +167,8 @@ def _average(frames: list[Mapping[str, str]], known: Row) -> Row:
 
 def _mean_row(rows: Sequence[Mapping[str, str]], known: Row) -> Row:
     means = {name: _mean([row[name] for row in rows]) for name in BIOMARKERS}
-    return dict.fromkeys(GROUP_COLUMNS, "") | known | means | {"reference": REFERENCE}
+    made_by = {name: ", ".join(sorted({row[name] for row in rows} - {""})) for name in MADE_BY}
+    return dict.fromkeys(GROUP_COLUMNS, "") | known | means | made_by | {"reference": REFERENCE}
 
 
 def _mean(cells: list[str]) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ..ccm.segmentation import Network
 
 
+MOST_TOLD = 10
+
+
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="folders, CSV tables or pictures")
     parser.add_argument("--out", type=Path, help="the CSV table to write; an interrupted run goes on with it")
@@ -125,10 +128,12 @@ def report(out: Path, rows: Sequence[Row]) -> int:
             written.append(out.with_name(f"{out.stem}_{name}.csv"))
             write_table(written[-1], GROUP_COLUMNS, groups)
     failed = [row for row in rows if row["error"]]
-    flagged = sum(bool(row["quality"]) for row in rows)
-    print(
-        f"Measured {len(rows) - len(failed)} of {len(rows)}; {flagged} with doubtful quality, see the table"
-    )
+    flagged = [row for row in rows if row["quality"]]
+    print(f"Measured {len(rows) - len(failed)} of {len(rows)}; {len(flagged)} with doubtful quality")
+    for row in flagged[:MOST_TOLD]:
+        print(f"Doubtful, left out of averages: {row['frame']}: {row['quality']}")
+    if len(flagged) > MOST_TOLD:
+        print(f"and {len(flagged) - MOST_TOLD} more, see the table")
     for row in failed:
         print(f"Failed: {row['frame']}: {row['error']}", file=sys.stderr)
     print(f"Wrote {', '.join(map(str, written))}")

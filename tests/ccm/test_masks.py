@@ -7,7 +7,7 @@ import pytest
 import torch
 from ccm_pack.ccm.cohorts import Cohort
 from ccm_pack.ccm.errors import MaskError
-from ccm_pack.ccm.masks import prepare_masks, read_drawings
+from ccm_pack.ccm.masks import check_is_mask, prepare_masks, read_drawings
 from ccm_pack.ccm.morphometry import centre_line_f1, measure_nerves
 from ccm_pack.ccm.phantom.mask import draw_lines, draw_mask
 from ccm_pack.ccm.phantom.topology import NerveTree, grow_tree, sample_targets
@@ -177,3 +177,14 @@ def test_exactly_one_of_image_and_mask_is_needed() -> None:
 def test_a_mask_passes_as_it_is() -> None:
     mask = torch.rand(2, 8, 8)
     assert read_drawings(None, mask) == pytest.approx(mask.numpy())
+
+
+def test_frames_and_negatives_are_no_masks_but_soft_and_grey_ones_are(tree: NerveTree) -> None:
+    mask = soft(tree)
+    check_is_mask(mask, "m.png")
+    check_is_mask(0.3 * mask, "m.png")
+    for other in (1.0 - mask, np.random.default_rng(0).uniform(0.05, 0.4, mask.shape)):
+        with pytest.raises(
+            MaskError, match=r"m\.png is no nerve mask: \d+% of it is black.*Prepare Nerve Mask"
+        ):
+            check_is_mask(other, "m.png")

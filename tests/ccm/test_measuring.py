@@ -102,3 +102,19 @@ def test_averages_leave_out_errors_and_unfit_frames_and_weigh_eyes_alike():
 def test_a_patient_without_any_fit_frame_has_no_average():
     (eye,) = average_eyes([row("p", "", 12, quality="no nerves")])
     assert eye["cnfl_mm_per_mm2"] == "" and eye["frames_used"] == "0"
+
+
+def test_averages_tell_what_measured_them_and_which_eyes_count():
+    def made_by(eye: str, quality: str = "") -> dict[str, str]:
+        return row("p", eye, 10, quality) | {"tool": "t", "version": "1", "network": "n"}
+
+    (patient,) = average_patients(average_eyes([made_by("OD", "blurred"), made_by("OS")]))
+    assert patient["eye"] == "OS"
+    assert (patient["tool"], patient["version"], patient["network"]) == ("t", "1", "n")
+
+
+def test_a_frame_that_is_given_as_a_mask_is_an_error(tmp_path):
+    frame = np.random.default_rng(0).integers(20, 120, (384, 384)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "frame.png"), frame)
+    (task,) = list_tasks([tmp_path], masks=True, um_per_px=None)
+    assert "frame.png is no nerve mask" in measure_file(task, None)["error"]

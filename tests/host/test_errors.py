@@ -37,7 +37,7 @@ SOURCES: Graph = {
     "good image": node("MaskToImage", mask=["good mask", 0]),
     "empty mask": node("SolidMask", value=0.0, width=SIDE, height=SIDE),
     "white mask": node("SolidMask", value=1.0, width=SIDE, height=SIDE),
-    "wide mask": node("SolidMask", value=1.0, width=2 * SIDE, height=SIDE),
+    "wide mask": node("SolidMask", value=0.01, width=2 * SIDE, height=SIDE),
     "nan mask": node("SolidMask", value=NAN, width=SIDE, height=SIDE),
     "no mask": node("CropMask", mask=["empty mask", 0], x=SIDE, y=0, width=SIDE, height=SIDE),
     "nan image": node("MaskToImage", mask=["nan mask", 0]),
@@ -80,6 +80,7 @@ def fidelity(image: str, message: str) -> Case:
 FAILING = {
     "control: empty mask": control("empty mask", "one latent", "Mask 0 is empty"),
     "control: another aspect": control("wide mask", "one latent", "aspect of 2.000"),
+    "control: no nerve mask": control("white mask", "one latent", "is no nerve mask: 0% of it is black"),
     "control: NaN mask": control("nan mask", "one latent", "NaN or infinite"),
     "control: 0-sized mask": control("no mask", "one latent", "no pixels"),
     "control: too few masks": control("two masks", "three latents", "2 masks for 3 latents"),
