@@ -9,7 +9,7 @@ import pytest
 import torch
 from ccm_pack.ccm.errors import NetworkError
 from ccm_pack.ccm.own_network import load_own_network
-from ccm_pack.ccm.segmentation import segment_nerves
+from ccm_pack.ccm.segmentation import THRESHOLD, segment_nerves
 from torch import Tensor, nn
 
 GREY = np.random.default_rng(0).random((2, 40, 56), np.float32)
@@ -54,7 +54,7 @@ def test_a_torchscript_network_is_asked_frame_by_frame(tmp_path):
     network = load_own_network(saved(Brightness(), tmp_path))
     assert network.probability(GREY) == pytest.approx(GREY)
     mask = segment_nerves(GREY, network=network).mask
-    assert (mask == (GREY > 0.5)).all()
+    assert (mask == (GREY > THRESHOLD)).all()
 
 
 @pytest.mark.parametrize(

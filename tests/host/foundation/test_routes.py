@@ -248,7 +248,7 @@ def test_a_reference_is_refused_beside_another_text_encoder_or_autoencoder(studi
 
 def test_a_reference_of_another_size_than_the_frame_is_refused(studio: Any):
     with pytest.raises(MaskError, match="128 x 128 pixels and the frame will be 64 x 64"):
-        referenced(studio, studio.vae(0), torch.ones(1, 128, 128))
+        referenced(studio, studio.vae(0), torch.eye(128)[None])
 
 
 def test_an_empty_mask_is_refused_on_every_route(studio: Any, masks: Any):
