@@ -7,21 +7,26 @@ are not interchangeable, so each row says which made it.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
-from collections import defaultdict
+import os
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from .errors import CCMError
+from .dataset.folder import write_whole
+from .dataset.marks import encode
+from .errors import CCMError, DataError
 from .frames.listing import list_frames
 from .frames.reading import read_frame, read_mask
 from .frames.record import Record
 from .images import check_um_per_px
 from .masks import check_is_mask
-from .morphometry.biomarkers import measure_nerves
+from .morphometry.biomarkers import NerveBiomarkers, measure_nerves
+from .morphometry.overlay import backgrounds, draw_overlay
 from .morphometry.report import TOOL, UNITS, VERSION
 from .segmentation import Network, segment_nerves
 
@@ -33,6 +38,7 @@ COLUMNS = (
 )
 MADE_BY = ("tool", "version", "network")
 GROUP_COLUMNS = ("patient", "eye", "cohort", "frames", "frames_used", *BIOMARKERS, *MADE_BY, "reference")
+OVERLAY_MARK = "ccm"  # the text chunk of an overlay that tells its identity
 MASKS = "masks"  # instead of a network's hash, where masks were measured
 REFERENCE = (
     "CNFL in type 1 diabetes: neuropathy likely at 11.5 mm/mm2 or less, unlikely at 15.8 or more, best single "
@@ -43,7 +49,7 @@ Row = dict[str, str]
 
 @dataclass(frozen=True)
 class Task:
-    """A file to measure, and what its table or folder tells of it."""
+    """A file to measure, what its table or folder tells of it, and where a picture of its nerves is wanted."""
 
     path: Path
     is_mask: bool
@@ -51,6 +57,7 @@ class Task:
     eye: str = ""
     cohort: str = ""
     um_per_px: float = 400 / 384
+    overlay: Path | None = None
 
 
 def list_tasks(paths: Iterable[Path], masks: bool, um_per_px: float | None) -> list[Task]:
@@ -71,6 +78,28 @@ def list_tasks(paths: Iterable[Path], masks: bool, um_per_px: float | None) -> l
     return list(tasks.values())
 
 
+def with_overlays(tasks: Sequence[Task], folder: Path) -> list[Task]:
+    """The tasks with an overlay each: PNG files below a folder, arranged as the measured files are.
+
+    Files that differ in their ending only, as `a.png` and `a.tif`, keep it: `a.png.png`, `a.tif.png`. Raises DataError
+    where an overlay would replace a measured file, and for files on several drives.
+    """
+    paths = [Path(os.path.abspath(task.path)) for task in tasks]
+    try:
+        root = Path(os.path.commonpath([path.parent for path in paths]))
+    except ValueError as error:
+        raise DataError("The files lie on several drives", fix="measure each drive by itself") from error
+    stems = Counter(path.with_suffix("") for path in paths)
+    names = [path.stem if stems[path.with_suffix("")] == 1 else path.name for path in paths]
+    places = [path.relative_to(root).parent for path in paths]
+    files = [folder / place / f"{name}.png" for place, name in zip(places, names, strict=True)]
+    if taken := {file.resolve() for file in files} & {path.resolve() for path in paths}:
+        raise DataError(
+            f"An overlay would replace {min(taken)}", fix="name a folder of its own with --overlays"
+        )
+    return [replace(task, overlay=file) for task, file in zip(tasks, files, strict=True)]
+
+
 def task_of(record: Record, file: Path, is_mask: bool) -> Task:
     """The task to measure one of a record's files."""
     cohort = record.cohort.value if record.cohort else ""
@@ -78,11 +107,16 @@ def task_of(record: Record, file: Path, is_mask: bool) -> Task:
 
 
 def measure_file(task: Task, network: Network | None) -> Row:
-    """Measure a file; a problem of the file or its pixel size becomes the row's `error`, never an exception."""
+    """Measure a file and draw its overlay, if one is wanted.
+
+    A problem of the file, its pixel size or the overlay becomes the row's `error`, never an exception.
+    """
     row = _empty_row(task) | identity(task, network)
     try:
-        mask, quality = _mask(task, network)
+        grey, mask, quality = _traced(task, network)
         measured = measure_nerves(mask, task.um_per_px)
+        if task.overlay:
+            _write_overlay(task, grey, measured, identity(task, network))
     except CCMError as error:
         return row | {"error": str(error)}
     except Exception as error:  # whatever one file does must not end a run over thousands
@@ -111,14 +145,35 @@ def _empty_row(task: Task) -> Row:
     return dict.fromkeys(COLUMNS, "") | known
 
 
-def _mask(task: Task, network: Network | None) -> tuple[np.ndarray, str]:
+def _traced(task: Task, network: Network | None) -> tuple[np.ndarray, np.ndarray, str]:
+    """What an overlay is drawn on, grey [H,W]; the nerves, bool [H,W]; and what speaks against the frame."""
     check_um_per_px(task.um_per_px)
     if task.is_mask:
         mask = read_mask(task.path)
         check_is_mask(mask, task.path.name)
-        return mask > 0.5, ""
-    found = segment_nerves(read_frame(task.path)[None], task.um_per_px, network)
-    return found.mask[0], ", ".join(map(str, found.quality[0].reasons))
+        return backgrounds(mask[None], None)[0], mask > 0.5, ""
+    grey = read_frame(task.path)
+    found = segment_nerves(grey[None], task.um_per_px, network)
+    return grey, found.mask[0], ", ".join(map(str, found.quality[0].reasons))
+
+
+def _write_overlay(task: Task, grey: np.ndarray, measured: NerveBiomarkers, told: Row) -> None:
+    assert task.overlay is not None
+    picture = np.round(255.0 * draw_overlay(grey, measured, task.um_per_px)).astype(np.uint8)
+    write_whole(task.overlay, encode(picture, {OVERLAY_MARK: json.dumps(told)}))
+
+
+def overlay_is_current(task: Task, told: Row) -> bool:
+    """Whether no overlay is wanted, or the one that lies there shows this measurement."""
+    from PIL import Image
+
+    if task.overlay is None:
+        return True
+    try:
+        with Image.open(task.overlay) as picture:
+            return json.loads(picture.info.get(OVERLAY_MARK, "{}")) == told
+    except OSError:
+        return False
 
 
 def _fingerprint(path: Path) -> str:

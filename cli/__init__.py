@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import signal
 import sys
@@ -61,6 +62,8 @@ def main(arguments: list[str]) -> int:
         sub = commands.add_parser(command.name, help=command.help, description=command.help)
         sub.set_defaults(command=command, environment=command.environment, parser=sub)
         command.arguments(sub)
+    if near := _misspelt(arguments):
+        parser.error(f"there is no command {arguments[0]}; did you mean {near}?")
     own, rest = arguments, []
     if arguments and arguments[0] in PASSING_ON and not HELP & set(arguments):
         own, rest = arguments[:1], arguments[1:]
@@ -79,6 +82,14 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on where it left off.", file=sys.stderr)
         return 130
+
+
+def _misspelt(arguments: list[str]) -> str | None:
+    """The command that an unknown one resembles."""
+    names = [command.name for command in COMMANDS]
+    if not arguments or arguments[0] in names:
+        return None
+    return next(iter(difflib.get_close_matches(arguments[0], names, 1)), None)
 
 
 def _run(command: Command, options: argparse.Namespace, arguments: list[str]) -> int:

@@ -28,6 +28,12 @@ def arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--um-per-px", type=float, help="pixel size (default: 400 um over a square frame)")
     parser.add_argument("--network", type=Path, help="an ONNX or TorchScript network of your own")
+    parser.add_argument(
+        "--overlays",
+        type=Path,
+        metavar="DIR",
+        help="also draw the nerves of each file, as pictures into a folder",
+    )
     parser.add_argument("--workers", type=int, help="processes (default: one for each core)")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.epilog = "docs/measuring.md explains the table, and what its numbers can be compared with."
@@ -59,12 +65,30 @@ def load_network(options: Namespace) -> Network | None:
 
 def measure(options: Namespace) -> int:
     """Measure what is not measured yet, write the tables, and return 1 if any file failed."""
-    from ..ccm.measuring import list_tasks
-    from .writable import check_file
+    from ..ccm.measuring import list_tasks, with_overlays
+    from .writable import check_file, check_folder
 
     check_file(options.out, fix="choose another file with --out")
     tasks = list_tasks(options.paths, options.masks, options.um_per_px)
+    if options.overlays:
+        check_apart(options.overlays, options.paths)
+        check_folder(options.overlays, fix="choose another folder with --overlays")
+        tasks = with_overlays(tasks, options.overlays)
     return report(options.out, bring_up_to_date(options.out, tasks, options))
+
+
+def check_apart(overlays: Path, paths: Sequence[Path]) -> None:
+    """Raise DataError if the overlays would lie in a folder whose pictures are measured, and so would be next time."""
+    from ..ccm.errors import DataError
+    from ..ccm.frames.table import TABLE_NAME
+
+    for path in paths:
+        scanned = path.is_dir() and not (path / TABLE_NAME).is_file()
+        if scanned and overlays.resolve().is_relative_to(path.resolve()):
+            raise DataError(
+                f"Overlays in {overlays} would be measured as frames of {path}",
+                fix="name a folder outside of it with --overlays",
+            )
 
 
 def bring_up_to_date(out: Path, tasks: Sequence[Task], options: Namespace) -> list[Row]:
@@ -81,7 +105,8 @@ def bring_up_to_date(out: Path, tasks: Sequence[Task], options: Namespace) -> li
     print(f"{len(tasks)} files, {len(rows)} of them measured before", flush=True)
     try:
         with Pool(min(options.workers or cores(), max(1, len(waiting))), worker_options(options)) as pool:
-            for row in tqdm(pool.measure(waiting), total=len(waiting), unit="frame", file=sys.stderr):
+            told = {"total": len(waiting), "unit": "frame", "file": sys.stderr, "disable": not waiting}
+            for row in tqdm(pool.measure(waiting), **told):
                 table.add(row)
                 rows[row["frame"]] = row
     finally:
@@ -92,8 +117,11 @@ def bring_up_to_date(out: Path, tasks: Sequence[Task], options: Namespace) -> li
 
 
 def reusable(rows: dict[str, Row], tasks: Sequence[Task], network: Network | None) -> dict[str, Row]:
-    """The rows without error of files that did not change, made by the same tool, network and pixel size."""
-    from ..ccm.measuring import identity
+    """The rows without error of files that did not change, made by the same tool, network and pixel size.
+
+    Where overlays are wanted, the file's must show that row.
+    """
+    from ..ccm.measuring import identity, overlay_is_current
 
     def told(task: Task) -> Row:
         return {"patient": task.patient, "eye": task.eye, "cohort": task.cohort}
@@ -103,7 +131,8 @@ def reusable(rows: dict[str, Row], tasks: Sequence[Task], network: Network | Non
         for task in tasks
         if (row := rows.get(str(task.path)))
         and not row["error"]
-        and all(row[name] == value for name, value in identity(task, network).items())
+        and (made_by := identity(task, network)).items() <= row.items()
+        and overlay_is_current(task, made_by)
     }
 
 

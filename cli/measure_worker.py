@@ -37,8 +37,9 @@ def serve(network: Network | None) -> int:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     for line in sys.stdin:
-        task = json.loads(line)
-        row = measure_file(Task(**task | {"path": Path(task["path"])}), network)
+        told = json.loads(line)
+        places = {name: told[name] and Path(told[name]) for name in ("path", "overlay")}
+        row = measure_file(Task(**told | places), network)
         print(json.dumps(row), file=answers, flush=True)
     return 0
 
@@ -87,7 +88,7 @@ class Worker:
         process = self._running()
         assert process.stdin is not None and process.stdout is not None
         try:
-            process.stdin.write(json.dumps(asdict(task) | {"path": str(task.path)}) + "\n")
+            process.stdin.write(json.dumps(asdict(task), default=str) + "\n")
             process.stdin.flush()
         except BrokenPipeError:
             pass  # it died; no answer will come

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -20,7 +21,7 @@ class Progress:
     def __init__(self, loop: Loop, folder: RunFolder) -> None:
         self._loop, self._folder = loop, folder
         self._main = loop.processes.is_main
-        self._smooth: float | None = None
+        self._losses: deque[float] = deque(maxlen=max(1, loop.config.optimizer.steps // 10))
         self._last = time.monotonic()
         wanted = loop.config.run.tensorboard and self._main
         self._board = _tensorboard(folder, loop.step) if wanted else None
@@ -60,8 +61,9 @@ class Progress:
         }
         self._folder.append(LOG, line)
         self._record(line, "training")
-        self._smooth = step.loss if self._smooth is None else 0.95 * self._smooth + 0.05 * step.loss
-        self._bar.set_postfix_str(f"loss {self._smooth:.4g}, {line['memory_gb']:.2f} GB", refresh=False)
+        self._losses.append(step.loss)
+        mean = sum(self._losses) / len(self._losses)
+        self._bar.set_postfix_str(f"loss {mean:.4g}, {line['memory_gb']:.2f} GB", refresh=False)
         self._bar.update()
 
     def validated(self, step: int, numbers: Mapping[str, float]) -> None:

@@ -24,8 +24,8 @@ SYNTHETIC: Mapping[str, Any] = {"synthetic": True, "note": NOTE}
 _HEADER_END = len(SIGNATURE) + 25  # the chunk IHDR comes first and has this length
 
 
-def encode(grey: np.ndarray, texts: Mapping[str, str] | None = None) -> bytes:
-    """Write a grey picture uint8 [H,W] as a PNG file with these texts, without a mark."""
+def encode(pixels: np.ndarray, texts: Mapping[str, str] | None = None) -> bytes:
+    """Write a picture uint8 [H,W], or [H,W,3] in colour, as a PNG file with these texts, without a mark."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
@@ -33,7 +33,7 @@ def encode(grey: np.ndarray, texts: Mapping[str, str] | None = None) -> bytes:
     for key, text in (texts or {}).items():
         info.add_text(key, text)
     content = io.BytesIO()
-    Image.fromarray(grey).save(content, "PNG", pnginfo=info)
+    Image.fromarray(pixels).save(content, "PNG", pnginfo=info)
     return content.getvalue()
 
 

@@ -175,7 +175,8 @@ class _Statistic:
         by_one, by_other = np.add.reduceat(one, self._starts), np.add.reduceat(other, self._starts)
         inside = by_one @ by_other - by_one * by_other
         pairs = (one.sum() - by_one) * (other.sum() - by_other) - inside
-        return (one @ to_other - lost) / pairs
+        sums = one @ to_other - lost
+        return np.divide(sums, pairs, out=np.full_like(sums, np.nan), where=pairs > 0)
 
 
 def _names(features: FeatureSet, side: str) -> list[str]:

@@ -62,6 +62,11 @@ def test_an_unknown_command_lists_the_known_ones() -> None:
     assert "demo" in run(ROOT, ".", "--help").stdout
 
 
+def test_a_misspelt_command_is_answered_with_the_one_that_it_resembles() -> None:
+    done = run(ROOT, ".", "mesure", "folder")
+    assert done.returncode == 2 and "there is no command mesure; did you mean measure?" in done.stderr
+
+
 def test_the_command_line_needs_the_standard_library_only() -> None:
     done = run(ROOT, "-I", "-S", ".", "weights")
     assert (done.returncode, done.stderr) == (0, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -148,6 +150,58 @@ def test_a_finished_run_measures_only_what_changed(tmp_path):
     again = subprocess.run(arguments, env=environment(), capture_output=True, text=True)
     assert "3 files, 2 of them measured before" in again.stdout
     assert rows_of(tmp_path / "t" / "table.csv")[1]["cnfl_mm_per_mm2"] == "0"
+
+
+def overlays_of(folder: Path) -> dict[str, str]:
+    """The fingerprint of the frame that each overlay shows, by its place."""
+    files = sorted(folder.rglob("*.png"))
+    return {
+        file.relative_to(folder).as_posix(): json.loads(Image.open(file).info["ccm"])["sha256"]
+        for file in files
+    }
+
+
+def test_overlays_lie_as_the_frames_do_and_are_made_where_they_are_missing_or_old(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "frames" / name).mkdir(parents=True)
+        write_frames(tmp_path / "frames" / name, 1)
+    frame = tmp_path / "frames" / "a" / "0000.png"
+    cv2.imwrite(str(frame.with_suffix(".tif")), cv2.imread(str(frame)))
+    table, overlays = tmp_path / "t.csv", tmp_path / "overlays"
+    without = command(tmp_path / "frames", "--out", table, "--workers", 1)
+    arguments = [*without, "--overlays", str(overlays)]
+    subprocess.run(without, env=environment(), check=True)
+    first = subprocess.run(arguments, env=environment(), capture_output=True, text=True)
+    assert first.returncode == 0 and "3 files, 0 of them measured before" in first.stdout, first.stderr
+    shown = overlays_of(overlays)
+    assert list(shown) == ["a/0000.png.png", "a/0000.tif.png", "b/0000.png"]
+    assert list(shown.values()) == [row["sha256"] for row in rows_of(table)]
+    assert Image.open(overlays / "b" / "0000.png").size == (768, 798)
+    (overlays / "b" / "0000.png").unlink()
+    cv2.imwrite(str(frame), np.zeros((384, 384), np.uint8))
+    subprocess.run(without, env=environment(), check=True)
+    again = subprocess.run(arguments, env=environment(), capture_output=True, text=True)
+    assert "3 files, 1 of them measured before" in again.stdout
+    assert list(overlays_of(overlays).values()) == [row["sha256"] for row in rows_of(table)]
+
+
+@pytest.mark.parametrize("inside", ["frames", "frames/overlays"])
+def test_overlays_among_the_frames_are_refused_before_the_work(tmp_path, inside):
+    (tmp_path / "frames").mkdir()
+    write_masks(tmp_path / "frames", 1)
+    arguments = command(tmp_path / "frames", "--out", tmp_path / "t.csv", "--overlays", tmp_path / inside)
+    done = subprocess.run(arguments, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 1 and "name a folder outside of it with --overlays" in done.stderr
+
+
+def test_an_overlay_never_replaces_a_frame(tmp_path):
+    write_masks(tmp_path, 1)
+    frame = tmp_path / "0000.png"
+    arguments = command(frame, "--out", tmp_path / "t" / "t.csv", "--overlays", tmp_path)
+    before = frame.read_bytes()
+    done = subprocess.run(arguments, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 1 and "An overlay would replace" in done.stderr
+    assert frame.read_bytes() == before
 
 
 def test_nothing_to_measure_is_an_error_with_an_example():
