@@ -6,8 +6,9 @@ tool T of ours, superccm and aiccm:
 T_seg_ms, T_post_ms: CPU time per frame for segmentation and for everything after it, the median over the frames; with
 --timing, the fastest of three runs of each frame, since what else the machine does can only make a run slower.
 T_C_median, T_C_p95: how much CNFL changes with the change C of the frame (turned, mirrored, brighter ...), as a share.
-T_C_cnfd_same: share of frames whose CNFD stays. T_failures: frames that a tool has no numbers for, as a share of all
-frames and changed frames. T_odd_failures: the same of odd frames (black, a ring, other sizes ...).
+T_C_cnfd_same: share of frames whose CNFD stays. Noise is drawn four times, and the draws count together.
+T_failures: frames that a tool has no numbers for, as a share of all frames and changed frames. T_odd_failures: the
+same of odd frames (black, a ring, other sizes ...).
 T_cnfl_error: median error of CNFL against the phantoms' truth, as a share; T_cnfd_error and T_cnbd_error: mean errors
 of CNFD and CNBD, 1/mm2; null on frames without truth.
 post_speedup_T: T_post_ms over ours. load: the machine's load average at the end.
@@ -37,7 +38,7 @@ from ..ccm.phantom.topology import grow_tree, sample_targets
 from ..ccm.phantom.truth import NerveTruth
 from ..ccm.segmentation import load_segmenter, segment_nerves
 from . import public_tools
-from .frame_changes import CHANGES, odd_frames
+from .frame_changes import CHANGES, Change, odd_frames
 from .public_tools import Measurement, Measurements
 
 FRAMES = 12
@@ -70,7 +71,7 @@ def main(arguments: list[str]) -> int:
     print(f"{len(frames)} {'frames of ' + named if named else 'phantoms'}", flush=True)
     figures: dict[str, float | None] = {"frames": len(frames)}
     with TemporaryDirectory() as folder:
-        files = save(Path(folder), frames, ["as_it_is"] if options.timing else list(CHANGES))
+        files = save(Path(folder), frames, {} if options.timing else CHANGES)
         tools = {"ours": measure_ours} | (public_measurers() if options.public_tools else {})
         runs = [run_all(tools, files) for _ in range(TIMING_RUNS if options.timing else 1)]
         for tool in tools:
@@ -113,8 +114,8 @@ def phantoms(count: int) -> list[Frame]:
     return frames
 
 
-def save(folder: Path, frames: Sequence[Frame], changes: Sequence[str]) -> dict[Path, float]:
-    """Write the named changes of all frames, and the odd frames, as PNG files: {path: um per pixel}."""
+def save(folder: Path, frames: Sequence[Frame], changes: Mapping[str, Sequence[Change]]) -> dict[Path, float]:
+    """Write all frames as they are and changed, and the odd frames, as PNG files: {path: um per pixel}."""
     from PIL import Image
 
     files: dict[Path, float] = {}
@@ -125,9 +126,11 @@ def save(folder: Path, frames: Sequence[Frame], changes: Sequence[str]) -> dict[
         files[path] = um_per_px
 
     for number, frame in enumerate(frames):
-        for name in changes:
-            grey = CHANGES[name](frame.grey)
-            write(f"{number}.{name}", grey, UM_PER_PX * frame.grey.shape[1] / grey.shape[1])
+        write(f"{number}.as_it_is", frame.grey, UM_PER_PX)
+        for name, draws in changes.items():
+            for draw, change in enumerate(draws):
+                grey = change(frame.grey)
+                write(f"{number}.{name}.{draw}", grey, UM_PER_PX * frame.grey.shape[1] / grey.shape[1])
     for name, grey in odd_frames(frames[0].grey).items():
         write(f"odd.{name}", grey, UM_PER_PX)
     return files
@@ -209,8 +212,12 @@ def summary(
         "cnfd_error": mean([abs(v.cnfd - t.cnfd_per_mm2) for v, t in true]),
         "cnbd_error": mean([abs(v.cnbd - t.cnbd_per_mm2) for v, t in true]),
     }
-    for name in list(CHANGES)[1:]:
-        pairs = [(value, by_name.get(f"{number}.{name}")) for number, value in known.items()]
+    for name, draws in CHANGES.items():
+        pairs = [
+            (value, by_name.get(f"{number}.{name}.{draw}"))
+            for number, value in known.items()
+            for draw in range(len(draws))
+        ]
         figures |= stability(name, [(a, b) for a, b in pairs if b is not None and a.cnfl > 0])
     for path, problem in measured.failures.items():
         print(f"{tool} failed on {path.stem}: {problem[:100]}", flush=True)
