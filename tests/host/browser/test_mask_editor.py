@@ -66,7 +66,7 @@ def test_a_stroke_of_the_brush_becomes_a_nerve_of_the_mask(page: Any, server: An
     page.locator(".mask-editor-dialog").get_by_text("Save").click()
     page.wait_for_function("() => String(nodes.load.widgets[0].value).includes('clipspace')")
     assert page.evaluate(session.RUN) == ""
-    page.wait_for_function("() => app.nodeOutputs[nodes.shown.id]?.images?.length === 1")
+    page.wait_for_function("() => nodes.shown.imgs?.[0]?.naturalWidth === 384")
     before, after = (picture(page, name) for name in ("made", "shown"))
     added = sum(a > 128 and b < 128 for a, b in zip(after.tobytes(), before.tobytes(), strict=True))
     assert added > 150  # a stroke of 100 pixels and more, 3 pixels wide
