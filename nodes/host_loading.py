@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..ccm.grain import LIGHT_ONLY, add_grain
+
 WORDS = "ccm.words"  # metadata of the embedded prompt encoder's file
 
 
@@ -34,11 +36,13 @@ def _has_words(file: Path) -> bool:
 
 
 def load_vae(file: Path) -> Any:
-    """Load an autoencoder; raises the host's error for a file that holds none."""
+    """Load an autoencoder, the embedded one with its grain; raises the host's error for a file that holds none."""
     import comfy.sd
     import comfy.utils
 
     state, metadata = comfy.utils.load_torch_file(str(file), return_metadata=True)
     vae = comfy.sd.VAE(sd=state, metadata=metadata)
     vae.throw_exception_if_invalid()
+    if LIGHT_ONLY in (metadata or {}):
+        add_grain(vae.first_stage_model)
     return vae

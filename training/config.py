@@ -124,7 +124,9 @@ class OptimizerConfig:
 class MemoryConfig:
     """What trades speed for memory."""
 
-    autocast: Literal["bf16", "off"] = key("compute in bf16, adapters stay in fp32; or off", "bf16")
+    autocast: Literal["auto", "bf16", "off"] = key(
+        "compute in bf16, adapters stay in fp32; auto: where the device has bf16 in hardware", "auto"
+    )
     checkpointing: bool = key("compute the activations of each block again in the backward pass", False)
     offload_blocks: int = key(
         "so many of the last blocks keep their frozen weights in main memory; implies checkpointing of them",

@@ -22,7 +22,7 @@ from .checkpoint import Checkpoint
 from .config import TrainConfig
 from .ema import Average
 from .optimizer import load_optimizer_state, make_optimizer, optimizer_state, rate, set_rate
-from .processes import Processes
+from .processes import Processes, has_bf16
 
 log = logging.getLogger(__name__)
 
@@ -153,8 +153,9 @@ class Loop:
         return total
 
     def _autocast(self) -> torch.autocast:
-        wanted = self.config.memory.autocast == "bf16"
-        return torch.autocast(self.processes.device.type, torch.bfloat16, enabled=wanted)
+        device, asked = self.processes.device, self.config.memory.autocast
+        wanted = has_bf16(device) if asked == "auto" else asked == "bf16"
+        return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 
     def _halve(self, problem: str) -> None:
         self.optimizer.zero_grad(set_to_none=True)

@@ -83,6 +83,16 @@ def join(device: str) -> Processes:
     return Processes(torch.device(state.device), state.process_index, state.num_processes)
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 numbers in hardware; a CPU that imitates it takes a hundred times as long."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    able = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch before 2.11 does not tell
+    return any(able.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
 def _leave() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -24,6 +24,7 @@ CODE = (
     "nodes/*adapter.py",
     "nodes/conditioning.py",
     "ccm/adapter/*.py",
+    "ccm/grain.py",
     "ccm/prompt_*.py",
     "ccm/images.py",
 )
@@ -43,8 +44,8 @@ class Sampling:
         return f"{self.steps} steps, guidance {self.cfg:g}, {self.sampler} {self.scheduler}"
 
 
-STANDARD = Sampling(20, 1.5, "dpmpp_2m", "simple")
-FEW_STEPS = Sampling(8, 1.0, "dpmpp_2m", "simple")
+STANDARD = Sampling(12, 1.5, "dpmpp_2m", "beta")
+FEW_STEPS = Sampling(8, 1.0, "dpmpp_2m", "beta")
 
 
 @dataclass(frozen=True)

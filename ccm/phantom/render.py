@@ -12,7 +12,7 @@ cohorts are listed in `COHORT_APPEARANCE` with their sources.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -143,6 +143,11 @@ def sample_generic_appearance(rng: np.random.Generator) -> Appearance:
         read_noise=rng.uniform(0.005, 0.04),
         row_jitter_px=rng.uniform(0.0, 0.4),
     )
+
+
+def without_grain(appearance: Appearance) -> Appearance:
+    """The same look without speckle and noise: what chance draws for the rest of a frame stays as it is."""
+    return replace(appearance, speckle=0.0, read_noise=0.0)
 
 
 def render(

@@ -50,7 +50,7 @@ def test_every_sampler_is_set_as_the_help_page_says(name: str) -> None:
     graph = json.loads((demo_graph.API / f"{name}.json").read_text("utf-8"))
     used = [node["inputs"] for node in graph.values() if node["class_type"] == "KSampler"]
     chosen = {(i["sampler_name"], i["scheduler"], i["steps"], i["cfg"]) for i in used}
-    assert chosen == {("dpmpp_2m", "simple", 20, 1.5)}
+    assert chosen == {("dpmpp_2m", "beta", 12, 1.5)}
 
 
 def test_a_frame_is_taken_to_be_400_um_wide(frame: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 from ccm_pack.ccm.errors import TrainingError
 from ccm_pack.training.loop import Loop
 from ccm_pack.training.optimizer import rate
+from ccm_pack.training.processes import has_bf16
 from small_problem import CPU, SmallProblem, small_config
 
 
@@ -85,6 +86,19 @@ def test_the_gradient_is_clipped():
     second = loop.optimizer.state[loop.parameters["b"]]["exp_avg"].norm() ** 2
     assert step.gradient_norm > 1e-3
     assert (first + second).sqrt().item() == pytest.approx(0.1 * 1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("able", ["amx_bf16", "avx512_bf16", "bf16", "avx2"])
+def test_auto_computes_in_bf16_where_the_processor_does(monkeypatch, able):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {able: True, "avx512_f": True}, raising=False)
+    loop = Loop(SmallProblem(), small_config(memory={"autocast": "auto"}), CPU)
+    with loop._autocast():
+        assert torch.is_autocast_enabled("cpu") == (able != "avx2")
+
+
+def test_a_pytorch_that_does_not_tell_computes_in_fp32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not has_bf16(torch.device("cpu"))
 
 
 def test_adapters_stay_fp32_under_autocast():

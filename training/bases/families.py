@@ -63,6 +63,7 @@ FAMILIES = {
             MMDIT + r"|context_embedder|y_embedder\.mlp\.[02]|final_layer\.linear",
             r"joint_blocks\.\d+",
             sampler="dpmpp_2m",
+            scheduler="beta",
             guided_below=GUIDED_BELOW,
         ),
         Family("sd15", "BaseModel", "STABLE_DIFFUSION", UNET, UNET_BLOCKS, scheduler="normal"),

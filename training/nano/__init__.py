@@ -1,6 +1,6 @@
 """Training of the embedded CCM-nano family on procedural phantoms only: `python . weights train`.
 
-phantoms -> autoencoder -> base + control net + prompt encoder -> adapters (by ..trainer) -> grain of the decoder
+phantoms -> autoencoder -> base + control net + prompt encoder -> adapters (by ..trainer)
          -> nerve segmentation
 grammar of clinical wordings -> reader
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-STAGES = ("decoder", "base", "assemble", "wdlora", "lora", "grain", "reader", "segmentation")
+STAGES = ("decoder", "base", "assemble", "wdlora", "lora", "reader", "segmentation")
 
 
 def train(stages: Sequence[str], work: Path, out: Path, threads: int = 0) -> None:

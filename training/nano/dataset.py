@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHUNK = 50
-PLANES = ("frames", "masks", "nerves")
+PLANES = {"frames": "frame", "lights": "light", "masks": "mask", "nerves": "nerves"}  # of a pair
 CAPTIONS = "captions.json"
 
 
 @dataclass(frozen=True)
 class PhantomSet:
-    """N phantom pairs: frames, masks and nerves uint8 [N,H,W], read from the disk as they are used; their captions."""
+    """N phantom pairs: planes uint8 [N,H,W], read from the disk as they are used, and captions."""
 
     frames: np.ndarray
+    lights: np.ndarray
     masks: np.ndarray
     nerves: np.ndarray
     captions: list[str]
@@ -48,8 +49,8 @@ def phantom_set(kind: str, n: int, seed: int, cache: Path) -> PhantomSet:
         part.mkdir(parents=True)
         _make(kind, n, seed, part)
         part.rename(folder)
-    frames, masks, nerves = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in PLANES)
-    return PhantomSet(frames, masks, nerves, json.loads((folder / CAPTIONS).read_text("utf-8")))
+    planes = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in PLANES}
+    return PhantomSet(**planes, captions=json.loads((folder / CAPTIONS).read_text("utf-8")))
 
 
 def _make(kind: str, n: int, seed: int, folder: Path) -> None:
@@ -72,9 +73,9 @@ def _make(kind: str, n: int, seed: int, folder: Path) -> None:
 
 
 def _chunk(kind: str, seed: int, numbers: Sequence[int]) -> tuple[list[np.ndarray], list[str]]:
-    """The three planes uint8 [n,H,W] and the captions of these pairs."""
+    """The planes uint8 [n,H,W] and the captions of these pairs."""
     pairs = [_pair(kind, seed, k) for k in numbers]
-    planes = [np.stack([_to_uint8(getattr(p, name)) for p in pairs]) for name in ("frame", "mask", "nerves")]
+    planes = [np.stack([_to_uint8(getattr(p, PLANES[name])) for p in pairs]) for name in PLANES]
     return planes, [p.caption for p in pairs]
 
 

@@ -1,8 +1,7 @@
 """The CCM-nano family from nothing: phantoms in, weight files out, one stage at a time.
 
     projection -> decoder ──────────┐
-               -> base -> assemble ─┴> wdlora -> grain
-                                    └> lora
+               -> base -> assemble ─┴> wdlora, lora
     reader, segmentation
 
 Every stage writes its files under `work` and is skipped when they are there, so that an interrupted run
@@ -26,6 +25,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ...ccm.grain import LIGHT_ONLY
 from ...ccm.prompt_encoder import WordTokenizer
 from ..config import OptimizerConfig
 from . import autoencoder, base, learning
@@ -34,8 +34,6 @@ from .dataset import PhantomSet, phantom_set
 log = logging.getLogger(__name__)
 
 BASE_FILE = "ccm_nano_base.safetensors"
-DECODER_FILE = "decoder.safetensors"
-DRAWN_FILE = "drawn.safetensors"
 VAE_FILE = "ccm_nano_vae.safetensors"
 CONTROL_FILE = "ccm_nano_control.safetensors"
 TEXT_FILE = "ccm_nano_text.safetensors"
@@ -55,11 +53,10 @@ class Recipe:
     cohort_pairs: int = 4000
     patients: int = 1000  # of the adapters, with so many frames each
     frames: int = 4
+    decoder_generic_pairs: int = 2400
     decoder_cohort_pairs: int = 1600
     decoder_steps: int = 1300
     decoder_edge_steps: int = 150
-    decoder_grain_steps: int = 1500
-    drawn_latents: int = 300
     base_steps: int = 1100  # at 192 x 192 pixels
     base_steps_full: int = 1300  # at 384 x 384 pixels
     base_steps_alone: int = 2000  # the same, half of them without a mask
@@ -112,14 +109,16 @@ def projection_stage(shop: Workshop) -> autoencoder.Projection:
 
 
 def decoder_stage(shop: Workshop) -> None:
-    """Train the decoder on a mixture of generic and cohort frames."""
-    path = shop.work / DECODER_FILE
+    """Train the decoder on a mixture of generic and cohort frames, and write the autoencoder in fp16."""
+    path, recipe = shop.out / VAE_FILE, shop.recipe
     if path.exists():
         return
-    projection, frames, recipe = projection_stage(shop), _mixture(shop), shop.recipe
+    projection = projection_stage(shop)
+    sets = (shop.generic(), recipe.decoder_generic_pairs), (shop.cohort(), recipe.decoder_cohort_pairs)
+    latents = _project(projection, np.concatenate([pairs.frames[:n] for pairs, n in sets]))
+    lights = np.concatenate([pairs.lights[:n] for pairs, n in sets])
     vae = autoencoder.build(projection)
     decoder: Any = vae.get_submodule("taesd_decoder")
-    latents = _project(projection, frames)
     inside = OptimizerConfig(
         learning_rate=2e-3,
         betas=(0.9, 0.98),
@@ -131,58 +130,18 @@ def decoder_stage(shop: Workshop) -> None:
     edge = replace(inside, learning_rate=5e-4, steps=recipe.decoder_edge_steps)
     for part, optimizer, rim_px in (("inside", inside, 4), ("edge", edge, 0)):
         seed = recipe.seed + rim_px
-        problem = autoencoder.DecoderProblem(decoder, frames, latents, rim_px, seed, learning.device())
+        problem = autoencoder.DecoderProblem(decoder, lights, latents, rim_px, seed, learning.device())
         decoder.load_state_dict(learning.learn(problem, shop.course(f"decoder_{part}", optimizer, seed)))
     autoencoder.share_grey(decoder.cpu()[-1])
     trained = f"decoder {recipe.decoder_steps} steps inside and {recipe.decoder_edge_steps} at the edge"
-    shop.save(path, vae.state_dict(), f"autoencoder, {trained}")
-
-
-def grain_stage(shop: Workshop) -> None:
-    """Train the decoder on what the family draws too, and write the autoencoder that ships, in fp16."""
-    path, recipe = shop.out / VAE_FILE, shop.recipe
-    if path.exists():
-        return
-    projection, frames = projection_stage(shop), shop.cohort().frames[: recipe.decoder_cohort_pairs]
-    vae = autoencoder.build(projection)
-    vae.load_state_dict(load_file(shop.work / DECODER_FILE))
-    decoder: Any = vae.get_submodule("taesd_decoder")
-    optimizer = OptimizerConfig(
-        learning_rate=3e-4,
-        betas=(0.5, 0.99),
-        warmup_steps=50,
-        steps=recipe.decoder_grain_steps,
-        batch=4,
-        clip_norm=0.0,
-        ema_decay=0.99,
-    )
-    seed, latents, drawn = recipe.seed + 5, _project(projection, frames), _drawn_latents(shop)
-    problem = autoencoder.GrainProblem(decoder, frames, latents, drawn, seed, learning.device())
-    learnt = learning.learn(problem, shop.course("decoder_grain", optimizer, seed))
-    decoder.load_state_dict({name: learnt[name] for name in decoder.state_dict()})
-    autoencoder.share_grey(decoder.cpu()[-1])
-    with safe_open(shop.work / DECODER_FILE, "pt") as file:
-        trained = file.metadata()["ccm.trained"]
-    trained = f"{trained}, {recipe.decoder_grain_steps} against a judge of what the family draws"
-    shop.save(path, _half(vae.state_dict()), trained)
-
-
-def _drawn_latents(shop: Workshop) -> Tensor:
-    from .drawn import draw_latents
-
-    path = shop.work / DRAWN_FILE
-    if not path.exists():
-        adapter = shop.out / ADAPTER_FILES["wdlora"]
-        latents = draw_latents(_files(shop), adapter, shop.cohort(), shop.recipe.drawn_latents)
-        shop.save(path, {"latents": latents}, "latents drawn with the WDLoRA")
-    return load_file(path)["latents"]
+    shop.save(path, _half(vae.state_dict()), f"autoencoder, {trained}", **{LIGHT_ONLY: "true"})
 
 
 def _files(shop: Workshop) -> dict[str, Path]:
     """The parts that the adapters are trained on, by their keys in [base]."""
     return {
         "checkpoint": shop.out / BASE_FILE,
-        "vae": shop.work / DECODER_FILE,
+        "vae": shop.out / VAE_FILE,
         "text_encoder": shop.out / TEXT_FILE,
         "control_net": shop.out / CONTROL_FILE,
     }
@@ -321,12 +280,6 @@ def segmentation_stage(shop: Workshop) -> None:
         f"{recipe.segmentation_steps} steps, {recipe.segmentation_steps_steady} on pairs, {Augmentation()}"
     )
     shop.save(path, _half(net.state_dict()), f"segmentation network, {trained}")
-
-
-def _mixture(shop: Workshop) -> np.ndarray:
-    return np.concatenate(
-        [shop.generic().frames[:2400], shop.cohort().frames[: shop.recipe.decoder_cohort_pairs]]
-    )
 
 
 def _grey(frames: np.ndarray) -> Tensor:

@@ -6,6 +6,7 @@ train the base; cohort pairs, captioned by the clinical prompt, train the adapte
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,13 @@ import numpy as np
 from ...ccm.cohorts import NEGATIVE_PROMPT, Cohort, clinical_prompt
 from ...ccm.errors import TargetError
 from ...ccm.phantom.mask import draw_mask
-from ...ccm.phantom.render import Appearance, render, sample_appearance, sample_generic_appearance
+from ...ccm.phantom.render import (
+    Appearance,
+    render,
+    sample_appearance,
+    sample_generic_appearance,
+    without_grain,
+)
 from ...ccm.phantom.topology import NerveTree, TreeTargets, grow_tree, sample_targets
 
 COHORTS = tuple(Cohort)
@@ -21,9 +28,13 @@ COHORTS = tuple(Cohort)
 
 @dataclass(frozen=True)
 class PhantomPair:
-    """`frame` and `mask` float32 [H,W] in 0..1, `nerves` bool [H,W]: the true nerve area."""
+    """`frame` and `mask` float32 [H,W] in 0..1, `nerves` bool [H,W]: the true nerve area.
+
+    `light` float32 [H,W] is the frame as it would be without grain.
+    """
 
     frame: np.ndarray
+    light: np.ndarray
     mask: np.ndarray
     nerves: np.ndarray
     caption: str
@@ -80,12 +91,13 @@ def _generic_targets(rng: np.random.Generator) -> TreeTargets:
 def _pair(
     tree: NerveTree, appearance: Appearance, caption: str, cohort: Cohort | None, rng: np.random.Generator
 ) -> PhantomPair:
+    light = render(tree, without_grain(appearance), deepcopy(rng))
     frame = render(tree, appearance, rng)
     nerves = draw_mask(tree) > 0
     mask = style_mask(draw_mask(tree, width_px=float(rng.choice([2, 3, 3, 3, 4]))) > 0, rng)
     turn, mirror = int(rng.integers(4)), rng.random() < 0.5
-    frame, mask, nerves = (_turned(a, turn, mirror) for a in (frame, mask, nerves))
-    return PhantomPair(frame, mask, nerves, caption, cohort)
+    frame, light, mask, nerves = (_turned(a, turn, mirror) for a in (frame, light, mask, nerves))
+    return PhantomPair(frame, light, mask, nerves, caption, cohort)
 
 
 def _turned(array: np.ndarray, turn: int, mirror: bool) -> np.ndarray:

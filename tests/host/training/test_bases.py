@@ -7,6 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from ccm_pack.ccm.cohorts import NEGATIVE_PROMPT, Cohort, clinical_prompt
@@ -134,6 +136,21 @@ def test_a_nano_checkpoint_of_ones_own_brings_its_autoencoder_unless_another_is_
     frames = [load_base(config).decode(latents) for config in (embedded, own, both)]
     assert torch.equal(frames[0], frames[2])
     assert not torch.allclose(frames[0], frames[1], atol=1e-3)
+
+
+def test_the_embedded_autoencoder_gives_back_the_speckle_that_the_stock_loader_leaves_out(families: Any):
+    comfy_sd, utils = importlib.import_module("comfy.sd"), importlib.import_module("comfy.utils")
+    file = EMBEDDED / "ccm_nano_vae.safetensors"
+    stock = comfy_sd.VAE(sd=utils.load_torch_file(str(file), safe_load=True))
+    ours = importlib.import_module("ccm_pack.nodes.host_loading").load_vae(file)
+    light = torch.linspace(0.3, 0.5, 384).expand(384, 384)
+    white = np.random.default_rng(0).standard_normal((384, 384)).astype(np.float32)
+    speckle = torch.from_numpy(cv2.GaussianBlur(white, (0, 0), 0.62))
+    frame = (light * torch.exp(0.15 * speckle / speckle.std()))[None, :, :, None].expand(-1, -1, -1, 3)
+    smooth, grainy = (vae.decode(vae.encode(frame))[0, :, :, 0] for vae in (stock, ours))
+    inside = slice(16, -16)  # away from the frame's edge
+    assert ((smooth - light) / light)[inside, inside].std() < 0.05
+    assert ((grainy - smooth) / smooth)[inside, inside].std() == pytest.approx(0.15, rel=0.15)
 
 
 def test_the_fingerprint_is_that_of_the_weights(families: Any):
