@@ -71,14 +71,14 @@ def frechet_terms(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
     Strategy: with roots R'R = S, tr (S_a S_b)^(1/2) is the sum of the singular values of R_a R_b'. The
     centred samples themselves are such roots, so no covariance matrix and no matrix square root is ever
-    formed while min(N, M) < d. Beyond that the squares of the singular values are eigenvalues of a symmetric
+    formed while min(N, M) <= d, where one is singular. Beyond that the squares of the singular values are eigenvalues of a symmetric
     matrix, found much sooner; where they are too small to be trusted, each root is reduced to d rows by QR.
     """
     a, b = a.astype(np.float64), b.astype(np.float64)
     offset = a.mean(axis=0) - b.mean(axis=0)
     mean_term = float(offset @ offset)
     root_a, root_b = _root(a), _root(b)
-    if min(len(a), len(b)) >= a.shape[1]:
+    if min(len(a), len(b)) > a.shape[1]:
         quick = _by_eigenvalues(root_a, root_b, mean_term)
         if quick is not None:
             return mean_term, quick

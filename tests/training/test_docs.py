@@ -69,6 +69,9 @@ def test_the_adapters_that_ship_are_what_their_configuration_says(method: str):
         trained = json.loads(file.metadata()["ccm.training"])["config"]
     config = c.read_config(ROOT / "training/configs/nano.toml", (f'adapter.method="{method}"',))
     said = json.loads(json.dumps(asdict(config)))
+    assert said["objective"]["noise_level"] == "uniform"
+    for other_law in ("mean", "std", "shift"):
+        del said["objective"][other_law]
     for table in ("adapter", "data", "objective", "optimizer", "memory"):
         given = {key: value for key, value in said[table].items() if value is not None and key != "path"}
         assert {key: trained[table][key] for key in given} == given, table

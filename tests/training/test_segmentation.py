@@ -101,7 +101,7 @@ def small(kind):
     torch.manual_seed(0)
     net = SegmentationNet((1, 1, 1, 1, 1))
     augmentation = Augmentation(side=32, distraction=0, without_nerves=0, tangled=0.5)
-    return kind(net, [PhantomSet(frames, nerves, nerves, [""] * 4)], augmentation, 1, CPU)
+    return kind(net, [PhantomSet(frames, frames, nerves, nerves, [""] * 4)], augmentation, 1, CPU)
 
 
 def test_a_step_down_the_gradient_lowers_the_loss(problem):

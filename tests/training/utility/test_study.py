@@ -38,7 +38,7 @@ def test_good_synthetic_frames_show_a_gain_and_shuffled_ones_none(
     """Five seeds of all arms; the classifier is left to the long form."""
     config = configured(
         data={"shuffle_labels": shuffled},
-        training={"tasks": ["segmentation"]},
+        training={"tasks": ["segmentation"], "steps": 120},
         run={"folder": str(tmp_path / "run")},
     )
     assert gains(config, workers=1) == {"centre_line_f1": verdict, "miou": verdict}
