@@ -72,7 +72,8 @@ def frechet_terms(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     Strategy: with roots R'R = S, tr (S_a S_b)^(1/2) is the sum of the singular values of R_a R_b'. The
     centred samples themselves are such roots, so no covariance matrix and no matrix square root is ever
     formed while min(N, M) <= d, where one is singular. Beyond that the squares of the singular values are
-    eigenvalues of a symmetric matrix, found much sooner; where they are too small to be trusted, each root is reduced to d rows by QR.
+    eigenvalues of a symmetric matrix, found much sooner; where they are too small to be trusted, each root is
+    reduced to d rows by QR.
     """
     a, b = a.astype(np.float64), b.astype(np.float64)
     offset = a.mean(axis=0) - b.mean(axis=0)
