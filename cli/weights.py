@@ -26,7 +26,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.usage = f"{parser.prog} [-h] [--folder FOLDER] [action ...]"
     train = actions.add_parser("train", help="train the embedded family from nothing, on phantoms")
     work = ROOT / "runs" / "nano"
-    train.add_argument("--work", type=Path, default=work, help="folder for phantoms and stages (6 GB)")
+    train.add_argument("--work", type=Path, default=work, help="folder for phantoms and stages (8 GB)")
     train.add_argument("--out", type=Path, default=work / "weights", help="folder for the weight files")
     train.add_argument("--stage", choices=STAGES, help="one stage alone, so that stages can run side by side")
     train.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
