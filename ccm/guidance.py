@@ -3,4 +3,6 @@
 In strong noise, where the light of a frame is settled, guidance would flatten it.
 """
 
-GUIDED_BELOW = 0.52  # noise level, 1 is pure noise; the usual steps meet 0.5, and no rounding shall decide
+GUIDED_BELOW = (
+    0.52  # noise level, 1 is pure noise; the usual steps meet none so near that rounding would decide
+)

@@ -89,7 +89,7 @@ def has_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return False
-    able = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch before 2.11 does not tell
+    able = getattr(torch.cpu, "get_capabilities", dict)()  # an older PyTorch does not tell
     return any(able.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
